@@ -1,0 +1,62 @@
+"""An analysis is one walk, step by step: the paper's figure 7 with everything that was asked."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from threatwalk.pivot import Answer, Pivot
+from threatwalk.reports.report import Pap, Tlp
+from threatwalk.sample import Sample
+
+
+class Stopped(StrEnum):
+    """Why a walk ended. It never needs the goal."""
+
+    POLICY = "policy"  # the policy values stopping highest
+    NOTHING_NEW = "nothing_new"  # the last step added no sample
+    STEP_LIMIT = "step_limit"
+    BUDGET = "budget"  # the budget of lookups is spent
+    NOTHING_TO_ASK = "nothing_to_ask"  # no filter may be asked about any sample here
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One lookup: (filter, sample), and what came back."""
+
+    filter: str
+    sample: Sample
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """s[i+1] = s[i] union f_i(s[i]): the mapping, its questions, and the samples it added.
+
+    `values` are the best actions at that moment with the policy's value of each, best first.
+    """
+
+    action: int
+    mapping: tuple[str, ...]
+    questions: tuple[Question, ...]
+    added: tuple[Sample, ...]
+    values: tuple[tuple[tuple[str, ...], float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One finished walk from one trailhead. `samples` in the order found, the trailhead first."""
+
+    trailhead: Sample
+    policy: str
+    steps: tuple[Step, ...]
+    samples: tuple[Sample, ...]
+    pivots: tuple[Pivot, ...]
+    stopped: Stopped
+    tlp: Tlp
+    pap: Pap
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def lookups(self) -> int:
+        return sum(len(step.questions) for step in self.steps)

@@ -1,0 +1,92 @@
+"""threatwalk's commands: parse, call, print. Each command's module is imported only when it runs."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from threatwalk import __version__
+from threatwalk.errors import ThreatwalkError
+
+# command -> "module:attribute"; one module of this package for each room
+COMMANDS = {
+    # reports
+    "extract": "reports:extract",
+    "collect": "reports:collect",
+    "reports": "reports:reports",
+    # sources and archive
+    "sources": "sources:sources",
+    "ask": "sources:ask",
+    "record": "sources:record",
+    "archive": "archive:archive",
+    "snapshot": "archive:snapshot",
+    # the emulator
+    "world": "emulator:world",
+    "emulator": "emulator:emulator",
+    # the stages of dvc.yaml, in their order
+    "ingest": "stages:ingest",
+    "split": "stages:split",
+    "compile": "stages:compile_",
+    "train": "stages:train",
+    "evaluate": "stages:evaluate",
+    # learning
+    "reproduce": "learning:reproduce",
+    # models
+    "register": "models:register",
+    "promote": "models:promote",
+    "model": "models:model",
+    # the desk
+    "queue": "desk:queue",
+    "analyze": "desk:analyze",
+    # whole runs
+    "run": "runs:run",
+    "demo": "runs:demo",
+    "real": "runs:real",
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"threatwalk.cli.{module}"), attribute)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def group() -> None:
+    """From one clue to the whole threat: learn which sources to ask next, and make that walk.
+
+    Exit codes: 0 done, 1 our failure or bad data, 2 wrong usage, 75 try again later.
+    """
+
+
+def main() -> None:
+    """Run a command; an error is one line that says what, where and the remedy."""
+    try:
+        group(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        _fail("stopped by the user", 130)
+    except click.ClickException as err:
+        err.show()
+        sys.exit(err.exit_code)
+    except ThreatwalkError as err:
+        _fail(str(err), err.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as err:
+        _fail(f"{err.filename or 'the system'}: {err.strerror or err}", 1)
+
+
+def _fail(text: str, code: int) -> None:
+    click.echo(f"threatwalk: {' '.join(text.split())}", err=True)
+    sys.exit(code)

@@ -1,0 +1,64 @@
+"""A policy chooses the next mapping from what an analyst would see at that moment, and nothing else.
+
+A mapping is a set of filters; its number, the action, is the bit set of eq. (5b):
+p = sum of 2^(F - 1) over its filters' ids F >= 1. Action 0 asks nothing: stop.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from threatwalk.sample import Sample
+
+STOP = 0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One moment of a walk.
+
+    `samples` stand in the order in which they were found, the trailhead first; `new` counts those
+    that the last step added. `watermarks[i]` says how many of `samples` filter i + 1 was asked
+    about already (a filter is asked about new samples only). `mask` is the bit set of filters that
+    may be asked now (quota, TLP, a source that is down). `budget_left` is in lookups, None: no limit.
+    """
+
+    samples: tuple[Sample, ...]
+    watermarks: tuple[int, ...]
+    step: int
+    new: int
+    lookups: int
+    budget_left: int | None
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The action taken, and for the explanation the best actions with their values, best first."""
+
+    action: int
+    values: tuple[tuple[int, float], ...] = ()
+
+
+class Policy(Protocol):
+    """Anything that walks. `name` is its id in every table: `playbook`, `paper_dqn`, `threatwalk`, ..."""
+
+    name: str
+
+    def choose(self, view: View) -> Choice: ...
+
+
+def action_of(filter_ids: Iterable[int]) -> int:
+    """Eq. (5b): the number of a mapping from the ids (>= 1) of its filters."""
+    action = 0
+    for filter_id in filter_ids:
+        action |= 1 << (filter_id - 1)
+    return action
+
+
+def filter_ids(action: int) -> Iterator[int]:
+    """The ids (>= 1, ascending) of the filters in the mapping with this number."""
+    while action:
+        low = action & -action
+        yield low.bit_length()
+        action ^= low

@@ -1,0 +1,245 @@
+"""params.yaml as strict frozen dataclasses: an unknown, missing or mistyped value is an error now."""
+
+import types
+import typing
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+
+from threatwalk.errors import ParamsError
+
+
+class Pay(StrEnum):
+    LEVEL = "level"
+    GAIN = "gain"
+
+
+class Combine(StrEnum):
+    PARALLEL = "parallel"
+    IN_TURN = "in_turn"
+
+
+class SplitBy(StrEnum):
+    GROUP = "group"
+    DATE = "date"
+
+
+class Form(StrEnum):
+    MISP = "misp"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    name: str
+    form: Form
+    url: str
+    tlp: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    seed: int
+    reports: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    min_samples: int
+    max_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    by: SplitBy
+    test: float
+    valid: float
+    near_share: float
+    near_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compile:
+    implied: bool
+    hub_noise: int
+    merge_hosts: bool
+    audit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    pay: Pay
+    excess_weight: float
+    end_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    steps: int
+    combine: Combine
+
+
+@dataclass(frozen=True, slots=True)
+class SetQ:
+    episodes: int
+    environments: int
+    lr: float
+    gamma: float
+    width: int
+    exploration: float
+    warm_episodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PaperDqn:
+    episodes: int
+    obs_chars: int
+    width: int
+    lr: float
+    gamma: float
+    epsilon_start: float
+    epsilon_end: float
+    epsilon_share: float
+    batch: int
+    replay: int
+    sync_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class TabularQ:
+    episodes: int
+    gamma: float
+    alpha: float
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    policies: tuple[str, ...]
+    devices: int
+    strategy: str
+    threatwalk: SetQ
+    paper_dqn: PaperDqn
+    tabular_q: TabularQ
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    trailheads: int
+    budgets: tuple[int, ...]
+    beam: int
+    bootstrap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    tlp: dict[str, str]
+    pap: dict[str, str]
+    active_dns: bool
+    fresh_days: float
+    timeout_s: float
+    max_bytes: int
+    max_pivots: int
+    breaker_failures: int
+    breaker_wait_s: float
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    hops: int
+    questions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Analyze:
+    lookups: int
+    lease_s: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Everything that changes an experiment. Field names are those of params.yaml."""
+
+    seed: int
+    filters: tuple[str, ...]
+    feeds: tuple[Feed, ...]
+    corpus: str
+    world: World
+    ingest: Ingest
+    split: Split
+    compile: Compile
+    reward: Reward
+    walk: Walk
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+    record: Record
+    analyze: Analyze
+
+
+T = TypeVar("T")
+
+
+def load(path: Path) -> Params:
+    """The parameters of a file.
+
+    Raises:
+        ParamsError: the file cannot be read, or a value is unknown, missing or of a wrong type.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        raise ParamsError(f"{path} cannot be read: {err}") from err
+    params = parse(Params, raw, path.name)
+    if len(set(params.filters)) != len(params.filters):
+        raise ParamsError(f"{path.name}: filters names a source twice")
+    return params
+
+
+def parse(kind: type[T], raw: Any, where: str) -> T:
+    """`raw` (from YAML or JSON) as the annotated type `kind`; raises ParamsError naming the place."""
+    return typing.cast("T", _parse(kind, raw, where))
+
+
+def _parse(kind: Any, raw: Any, where: str) -> Any:
+    if is_dataclass(kind):
+        return _record(kind, raw, where)
+    origin = get_origin(kind)
+    if origin is tuple:
+        if not isinstance(raw, list):
+            raise ParamsError(f"{where} should be a list, not {raw!r}")
+        return tuple(_parse(get_args(kind)[0], item, f"{where}[{i}]") for i, item in enumerate(raw))
+    if origin is dict:
+        if not isinstance(raw, dict):
+            raise ParamsError(f"{where} should be a table, not {raw!r}")
+        return {str(key): _parse(get_args(kind)[1], item, f"{where}.{key}") for key, item in raw.items()}
+    if origin in {typing.Union, types.UnionType}:
+        return None if raw is None else _parse(get_args(kind)[0], raw, where)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        if raw not in list(kind):
+            raise ParamsError(f"{where} should be one of {', '.join(kind)}, not {raw!r}")
+        return kind(raw)
+    if kind is float and type(raw) is int:
+        return float(raw)
+    if type(raw) is not kind:
+        raise ParamsError(f"{where} should be of type {kind.__name__}, not {raw!r}")
+    return raw
+
+
+def _record(kind: Any, raw: Any, where: str) -> Any:
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{where} should be a table, not {raw!r}")
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in fields(kind)]
+    for name in raw:
+        if name not in names:
+            raise ParamsError(f"{where}: unknown parameter {name!r}; known are {', '.join(names)}")
+    for name in names:
+        if name not in raw:
+            raise ParamsError(f"{where}: parameter {name!r} is missing")
+    return kind(**{name: _parse(hints[name], raw[name], f"{where}.{name}") for name in names})

@@ -1,0 +1,55 @@
+"""A pivot is one thing that a filter found; an answer is everything that it said."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from threatwalk.sample import Sample
+
+
+class Outcome(StrEnum):
+    """The four outcomes of a question. They are never merged."""
+
+    FOUND = "found"
+    EMPTY = "empty"  # asked, and the source knows nothing
+    FAILED = "failed"  # asked, and the source did not answer properly
+    NOT_ASKED = "not_asked"  # held back by the gate, or not in the archive on replay
+
+
+@dataclass(frozen=True, slots=True)
+class Pivot:
+    """One finding: `filter`, asked about `origin`, answered `found`.
+
+    `first_seen` and `last_seen` are when the relation was observed (aware, UTC; None: unknown),
+    `reference` is the public page or report that the source itself cites for it.
+    """
+
+    origin: Sample
+    filter: str
+    found: Sample
+    first_seen: datetime | None = None
+    last_seen: datetime | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a filter said about one sample.
+
+    `asked_at` is when the source was asked (None: never). `reason` says why an answer FAILED or was
+    NOT_ASKED, for a person to read. `cut` counts pivots beyond the cap of an exploding answer.
+    `archived` is true when no network call was made for it.
+    """
+
+    outcome: Outcome
+    pivots: tuple[Pivot, ...] = ()
+    asked_at: datetime | None = None
+    reason: str | None = None
+    cut: int = 0
+    archived: bool = False
+
+
+LookUp = Callable[[str, Sample], Awaitable[Answer]]
+"""The seam to the world: (name of the filter, sample) -> answer. `archive.replay`, `gate.live`,
+or a function in a test. It does not raise for what a source does wrong: that is an Outcome."""

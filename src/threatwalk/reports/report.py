@@ -1,0 +1,55 @@
+"""A report is what somebody published about one threat; its sample set is a goal."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from threatwalk.sample import SampleSet
+
+
+class Tlp(StrEnum):
+    """Traffic Light Protocol 2.0 (FIRST), from the freest to the strictest; `white` reads as CLEAR."""
+
+    CLEAR = "clear"
+    GREEN = "green"
+    AMBER = "amber"
+    AMBER_STRICT = "amber+strict"
+    RED = "red"
+
+
+class Pap(StrEnum):
+    """Permissible Actions Protocol (MISP taxonomy PAP), from the freest to the strictest."""
+
+    CLEAR = "clear"
+    GREEN = "green"
+    AMBER = "amber"
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A value inside a report that is no sample, and why."""
+
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One published report.
+
+    `id` is the publisher's (MISP uuid, STIX id), else the path. `source` is the feed or folder.
+    `published` is the event's date or STIX `published` (None: unknown). `tlp` None: untagged.
+    `campaign` groups reports that the publisher itself ties together. `goal` is the sample set.
+    """
+
+    id: str
+    title: str
+    published: date | None
+    goal: SampleSet
+    tlp: Tlp | None = None
+    source: str = ""
+    path: str = ""
+    campaign: str | None = None
+    recovered: bool = False  # the document was not well-formed and was mended
+    rejected: tuple[Rejected, ...] = ()

@@ -1,0 +1,61 @@
+"""Where this installation keeps its things: environment variables, read when they are needed.
+
+What changes an experiment stands in params.yaml; what differs between two machines stands here.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from threatwalk.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The environment of one command.
+
+    `home` (THREATWALK_HOME, default ./var) holds reports, quarantine and results; `database`
+    (THREATWALK_DATABASE) is an SQLAlchemy URL; `endpoints` (THREATWALK_ENDPOINTS, a JSON file)
+    sends sources elsewhere than to their public hosts, to the emulator for instance.
+    """
+
+    home: Path
+    database: str
+    endpoints: dict[str, str]
+
+    @classmethod
+    def from_env(cls) -> "Settings":
+        """Raises SettingsError where a variable cannot be used."""
+        home = Path(os.environ.get("THREATWALK_HOME", "var")).absolute()
+        database = os.environ.get("THREATWALK_DATABASE", f"sqlite:///{home / 'threatwalk.db'}")
+        return cls(home, database, _endpoints(os.environ.get("THREATWALK_ENDPOINTS")))
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.home / "quarantine"
+
+    @property
+    def results(self) -> Path:
+        return self.home / "results"
+
+
+def key(source: str) -> str | None:
+    """The API key of a source: THREATWALK_KEY_VIRUSTOTAL and so on; None where there is none."""
+    return os.environ.get(f"THREATWALK_KEY_{source.upper()}") or None
+
+
+def _endpoints(path: str | None) -> dict[str, str]:
+    if not path:
+        return {}
+    try:
+        table = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise SettingsError(f"THREATWALK_ENDPOINTS names {path}, which cannot be read: {err}") from err
+    if not isinstance(table, dict):
+        raise SettingsError(f"THREATWALK_ENDPOINTS names {path}, which holds no JSON object")
+    return {str(name): str(url) for name, url in table.items()}
