@@ -1,0 +1,29 @@
+"""Fixtures for every test: the shared data folder, and an environment that points nowhere."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data beside the project; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("THREATWALK_SHARED", ROOT.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip("the shared data folder is absent: set THREATWALK_SHARED to it")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Every test has its own THREATWALK_HOME and no keys or endpoints of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith("THREATWALK_") and name != "THREATWALK_SHARED":
+            monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("THREATWALK_HOME", str(folder))
+    yield folder
