@@ -1,7 +1,9 @@
 """params.yaml as strict frozen dataclasses: an unknown, missing or mistyped value is an error now."""
 
+import copy
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -185,8 +187,8 @@ class Params:
 T = TypeVar("T")
 
 
-def load(path: Path) -> Params:
-    """The parameters of a file.
+def load(path: Path, values: Mapping[str, Any] | None = None) -> Params:
+    """The parameters of a file, with dotted `values` in place of its own.
 
     Raises:
         ParamsError: the file cannot be read, or a value is unknown, missing or of a wrong type.
@@ -195,10 +197,30 @@ def load(path: Path) -> Params:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
         raise ParamsError(f"{path} cannot be read: {err}") from err
-    params = parse(Params, raw, path.name)
+    params = parse(Params, override(raw, values or {}), path.name)
     if len(set(params.filters)) != len(params.filters):
         raise ParamsError(f"{path.name}: filters names a source twice")
     return params
+
+
+def override(raw: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of raw parameters with dotted ones ("reward.pay") replaced; a value of None changes nothing.
+
+    Raises:
+        ParamsError: a dotted name is no parameter.
+    """
+    changed: dict[str, Any] = copy.deepcopy(raw)
+    for dotted, value in values.items():
+        if value is None:
+            continue
+        table = changed
+        *path, name = dotted.split(".")
+        for part in path:
+            table = table.get(part) if isinstance(table, dict) else None
+        if not isinstance(table, dict) or name not in table:
+            raise ParamsError(f"{dotted!r} is no parameter of params.yaml")
+        table[name] = value
+    return changed
 
 
 def parse(kind: type[T], raw: Any, where: str) -> T:

@@ -1,0 +1,49 @@
+"""Fetch new and changed reports from every feed in params.yaml."""
+
+from __future__ import annotations
+
+import pendulum
+from airflow.sdk import Param, dag
+
+from commands import DEFAULTS, REPORTS, command
+
+DOC = """
+### collect: what others have published
+
+Asks each feed of `params.yaml: feeds` for its manifest and fetches **only the reports that are new or changed**.
+A report that cannot be read goes to quarantine with its reason; it stops nothing.
+
+A feed that cannot be reached makes the task retry; what was fetched stays. Running it twice changes nothing.
+**Next:** the asset `reports` starts *record*.
+"""
+
+
+@dag(
+    schedule="0 */6 * * *",
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["threatwalk", "reports"],
+    doc_md=DOC,
+    params={
+        "feed": Param(
+            None,
+            type=["null", "string"],
+            maxLength=64,
+            pattern="^[A-Za-z0-9_-]*$",
+            title="Feed",
+            description="Collect this feed only (its name in params.yaml). Empty: all feeds.",
+        )
+    },
+)
+def collect() -> None:
+    command(
+        "collect",
+        'threatwalk collect ${THREATWALK_FEED:+--feed "$THREATWALK_FEED"}',
+        env={"THREATWALK_FEED": "{{ params.feed or '' }}", "THREATWALK_SET": "{}"},
+        outlets=[REPORTS],
+    )
+
+
+collect()

@@ -1,0 +1,77 @@
+"""Make a dataset from reports and archive, train on it, and register the result."""
+
+from __future__ import annotations
+
+import pendulum
+from airflow.sdk import Param, chain, dag
+
+from commands import ARCHIVE, DEFAULTS, MODEL, command
+
+DOC = """
+### retrain: from reports and answers to a challenger
+
+Opens a **private clone** of the project, writes the values of this form into its `params.yaml`, takes a snapshot of
+reports and archive, and runs the stages of `dvc.yaml` one by one: `ingest → split → compile → train → evaluate`.
+`dvc.lock` is committed, tagged and pushed to the branch `datasets`; the data goes to the DVC remote, the model to MLflow
+as version of `threatwalk` with the alias `challenger`.
+
+Rerun any dataset by hand: check out its tag, then `dvc pull && dvc repro`.
+**Next:** the asset `model` starts *promote*.
+"""
+
+STAGES = ("ingest", "split", "compile", "train", "evaluate")
+
+
+@dag(
+    schedule=[ARCHIVE],
+    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    tags=["threatwalk", "learning"],
+    doc_md=DOC,
+    params={
+        "seed": Param(
+            None, type=["null", "integer"], minimum=0, title="Seed", description="Empty: as params.yaml says."
+        ),
+        "reward.pay": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "gain", "level"],
+            title="Reward",
+            description="gain: paid by growth; level: eq. (4) of the paper at each step. Empty: as params.yaml says.",
+        ),
+        "walk.combine": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "parallel", "in_turn"],
+            title="Mapping",
+            description="Filters of a mapping at once, eq. (2), or in turn, eq. (3). Empty: as params.yaml says.",
+        ),
+        "train.threatwalk.episodes": Param(
+            None,
+            type=["null", "integer"],
+            minimum=256,
+            maximum=10_000_000,
+            title="Episodes",
+            description="Episodes of the candidate threatwalk. Empty: as params.yaml says.",
+        ),
+        "train.devices": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=64,
+            title="Devices",
+            description="GPUs (or processes on CPU) to train on. Empty: as params.yaml says.",
+        ),
+    },
+)
+def retrain() -> None:
+    opened = command("open", "threatwalk run open")
+    stages = [command(stage, f"threatwalk run stage {stage}", retries=0) for stage in STAGES]
+    published = command("publish", "threatwalk run publish")
+    registered = command("register", "threatwalk run register", outlets=[MODEL])
+    chain(opened, *stages, published, registered)
+
+
+retrain()

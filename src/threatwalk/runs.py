@@ -1,0 +1,171 @@
+"""A run is a private clone of the project in which DVC makes one dataset and one model.
+
+A clone of its own keeps two runs from waiting on each other's lock, keeps the user's working tree as it is,
+and holds exactly what its commit says: `git checkout TAG && dvc pull && dvc repro` makes it again.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from threatwalk.errors import DataError, StoreError, UsageError
+from threatwalk.params import load, override
+from threatwalk.settings import Settings
+
+STAGES = ("ingest", "split", "compile", "train", "evaluate")
+BRANCH = "datasets"
+KEPT_CLONES = 5
+
+_AUTHOR = (
+    "-c",
+    "user.name=threatwalk",
+    "-c",
+    "user.email=threatwalk@localhost",
+    "-c",
+    "commit.gpgsign=false",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: its name is safe as a folder and a git tag, whatever its id was."""
+
+    name: str
+    folder: Path
+
+    @property
+    def tag(self) -> str:
+        return f"dataset-{self.name}"
+
+
+def run_of(settings: Settings, run_id: str) -> Run:
+    """The run with this id (an Airflow run id, or any text)."""
+    if not run_id:
+        raise UsageError("a run needs an id: set THREATWALK_RUN or give --id")
+    slug = re.sub(r"[^a-z0-9]+", "-", run_id.lower()).strip("-")[:48]
+    name = f"{slug}-{hashlib.sha256(run_id.encode()).hexdigest()[:8]}".strip("-")
+    return Run(name, settings.home / "runs" / name)
+
+
+def open_run(run: Run, settings: Settings, *, project: Path, params: Path, values: Mapping[str, Any]) -> None:
+    """Clone the project at its last commit, write the parameters, and take a snapshot of the archive.
+
+    `values` are dotted parameters ("reward.pay") from a trigger form. A repeat leaves the clone and renews
+    the rest.
+
+    Raises:
+        UsageError: `project` is no git checkout.
+        ParamsError: `params` or a value is wrong.
+    """
+    if not (project / ".git").exists():
+        raise UsageError(
+            f"{project} is no git checkout; a dataset's history needs one: git init and commit first"
+        )
+    raw = override(yaml.safe_load(params.read_text(encoding="utf-8")), {**values, "corpus": "data/snapshot"})
+    if not (run.folder / ".git").exists():
+        shutil.rmtree(run.folder, ignore_errors=True)
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        call(["git", "clone", "--quiet", "--no-tags", str(project), str(run.folder)], project)
+    (run.folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    load(run.folder / "params.yaml")
+    remote = os.environ.get("THREATWALK_DVC_REMOTE", str(settings.home / "dvc" / "remote"))
+    call(["dvc", "cache", "dir", "--local", str(settings.home / "dvc" / "cache")], run.folder)
+    call(["dvc", "remote", "add", "--local", "--default", "--force", "--quiet", "store", remote], run.folder)
+    endpoint = os.environ.get("THREATWALK_S3_ENDPOINT")
+    if remote.startswith("s3://") and endpoint:
+        call(["dvc", "remote", "modify", "--local", "store", "endpointurl", endpoint], run.folder)
+    call(["threatwalk", "snapshot", "--out", "data/snapshot"], run.folder)
+    call(["dvc", "add", "--quiet", "data/snapshot"], run.folder)
+    _prune(run)
+
+
+def stage(run: Run, name: str) -> None:
+    """Reproduce one stage of dvc.yaml; raises DataError where the stage fails."""
+    if name not in STAGES:
+        raise UsageError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
+    call(["dvc", "repro", "--single-item", name], _opened(run))
+
+
+def publish(run: Run, *, project: Path) -> str:
+    """Commit and tag the dataset, push it to the branch `datasets`, and the data to the DVC remote.
+
+    The branch lies in DATASETS_REMOTE (default: the project's own checkout, never a branch that a person
+    works on). Returns the commit.
+    """
+    folder = _opened(run)
+    remote = os.environ.get("DATASETS_REMOTE", str(project))
+    call(["dvc", "push", "--quiet"], folder)
+    call(["git", "add", "--force", "dvc.lock", "params.yaml", "data/snapshot.dvc"], folder)
+    call(["git", "add", "--force", "data/reports/metrics.json", "data/evaluation/metrics.json"], folder)
+    tree = output(["git", "write-tree"], folder)
+    if tree == output(["git", "rev-parse", "HEAD^{tree}"], folder):
+        commit = output(["git", "rev-parse", "HEAD"], folder)
+    else:
+        parents = ["-p", output(["git", "rev-parse", "HEAD"], folder)]
+        older = output(["git", "ls-remote", remote, f"refs/heads/{BRANCH}"], folder).split()
+        if older:
+            call(["git", "fetch", "--quiet", "--no-tags", remote, older[0]], folder)
+            parents += ["-p", older[0]]
+        message = f"Dataset {run.name}"
+        commit = output(["git", *_AUTHOR, "commit-tree", tree, *parents, "-m", message], folder)
+        call(["git", "reset", "--quiet", "--soft", commit], folder)
+    call(["git", "tag", "--force", run.tag, commit], folder)
+    call(["git", "push", "--quiet", remote, f"{commit}:refs/heads/{BRANCH}"], folder)
+    call(["git", "push", "--quiet", "--force", remote, f"refs/tags/{run.tag}"], folder)
+    return commit
+
+
+def call(argv: Sequence[str], folder: Path) -> None:
+    """Run a command of this installation in `folder`; its output goes where ours goes."""
+    try:
+        done = subprocess.run(argv, cwd=folder, env=_environment(), check=False)  # noqa: S603 - a fixed list
+    except OSError as err:
+        raise StoreError(f"{argv[0]} cannot be started: {err}") from err
+    if done.returncode:
+        raise DataError(
+            f"`{' '.join(argv[:3])}` failed with exit code {done.returncode} in {folder}; see above"
+        )
+
+
+def output(argv: Sequence[str], folder: Path) -> str:
+    """What a command prints, stripped; raises DataError where it fails."""
+    done = subprocess.run(  # noqa: S603 - a fixed list, no shell
+        argv, cwd=folder, env=_environment(), check=False, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise DataError(f"`{' '.join(argv[:3])}` failed in {folder}: {done.stderr.strip()[-300:]}")
+    return done.stdout.strip()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with this installation's commands first, and without what was meant for this command alone."""
+    environment = {k: v for k, v in os.environ.items() if k not in {"THREATWALK_SET", "THREATWALK_PARAMS"}}
+    commands = str(Path(sys.executable).parent)
+    environment["PATH"] = f"{commands}{os.pathsep}{environment.get('PATH', '')}"
+    environment["DVC_NO_ANALYTICS"] = "1"
+    return environment
+
+
+def _opened(run: Run) -> Path:
+    if not (run.folder / "data" / "snapshot.dvc").exists():
+        raise UsageError(f"run {run.name} is not open: `threatwalk run open` first")
+    return run.folder
+
+
+def _prune(run: Run) -> None:
+    """Drop the oldest clones; what they made lies in git, in the DVC remote and in MLflow."""
+    clones = sorted(
+        (c for c in run.folder.parent.iterdir() if c.is_dir() and c != run.folder),
+        key=lambda c: c.stat().st_mtime,
+    )
+    for clone in clones[: max(0, len(clones) - KEPT_CLONES + 1)]:
+        shutil.rmtree(clone, ignore_errors=True)
