@@ -44,7 +44,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """One finished walk from one trailhead. `samples` in the order found, the trailhead first."""
+    """One finished walk from one trailhead. `samples` in the order found, the trailhead first.
+
+    `pivots` are those of all questions in the order asked. `values` are the best actions at the
+    moment of stopping, where the policy was still asked. `model` names what walked (version and
+    digest of the champion, None: not from the registry); `budget` is in lookups, None: no limit.
+    """
 
     trailhead: Sample
     policy: str
@@ -56,6 +61,9 @@ class Analysis:
     pap: Pap
     started_at: datetime
     finished_at: datetime
+    values: tuple[tuple[tuple[str, ...], float], ...] = ()
+    budget: int | None = None
+    model: str | None = None
 
     @property
     def lookups(self) -> int:
