@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pendulum
-from airflow.sdk import Param, dag
+from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from commands import DEFAULTS, KEYS, command
 
@@ -18,8 +17,7 @@ An indicator is claimed with a lease: a worker that dies loses none. Running it 
 
 
 @dag(
-    schedule="0 1 * * *",
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    schedule=CronTriggerTimetable("0 1 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,

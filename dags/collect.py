@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pendulum
-from airflow.sdk import Param, dag
+from airflow.sdk import CronTriggerTimetable, Param, dag
 
 from commands import DEFAULTS, REPORTS, command
 
@@ -19,8 +18,7 @@ A feed that cannot be reached makes the task retry; what was fetched stays. Runn
 
 
 @dag(
-    schedule="0 */6 * * *",
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
+    schedule=CronTriggerTimetable("0 */6 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pendulum
 from airflow.sdk import dag
 
 from commands import DEFAULTS, MODEL, command
@@ -18,7 +17,6 @@ Every move is entered in the ledger: `threatwalk model list`. Promoting by hand 
 
 @dag(
     schedule=[MODEL],
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pendulum
 from airflow.sdk import Param, dag
 
 from commands import ARCHIVE, DEFAULTS, KEYS, REPORTS, command
@@ -20,7 +19,6 @@ is never stored as an answer, so a repeat asks only what is still open.
 
 @dag(
     schedule=[REPORTS],
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pendulum
 from airflow.sdk import Param, chain, dag
 
 from commands import ARCHIVE, DEFAULTS, MODEL, command
@@ -24,7 +23,6 @@ STAGES = ("ingest", "split", "compile", "train", "evaluate")
 
 @dag(
     schedule=[ARCHIVE],
-    start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,
