@@ -37,7 +37,7 @@ COMMANDS = {
     "promote": "models:promote",
     "model": "models:model",
     # the desk
-    "queue": "desk:queue",
+    "queue": "queue:queue",
     "analyze": "desk:analyze",
     # whole runs
     "run": "runs:run",

@@ -1,0 +1,297 @@
+"""The queue: indicators that people want analysed, and who is working on which until when.
+
+A worker claims indicators for a lease; only the lease's owner may finish them. A lease that ran out
+(the worker died) makes its indicator claimable again, and the sixth attempt is never made: it failed.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
+
+from threatwalk.archive import database
+from threatwalk.errors import BusyError
+from threatwalk.reports.report import Pap, Tlp
+from threatwalk.sample import Kind, Sample
+
+ATTEMPTS = 5
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    LEASED = "leased"
+    DONE = "done"
+    FAILED = "failed"
+    ASKED_PERSON = "asked_person"  # analysed, and a person should choose the next lookup
+
+
+OPEN = (State.QUEUED, State.LEASED)
+"""An indicator is never twice in one of these states."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+indicators = sa.Table(
+    "indicators",
+    database.metadata,
+    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),  # of kind and value: values may be long
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("tlp", sa.String(16), nullable=False),
+    sa.Column("pap", sa.String(16), nullable=False),
+    sa.Column("active_dns", sa.Boolean, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("budget", sa.Integer),  # lookups; null: the default of params.yaml
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("lease_owner", sa.String(200)),
+    sa.Column("lease_until_us", sa.BigInteger),  # microseconds since 1970, UTC
+    sa.Column("added_us", sa.BigInteger, nullable=False),
+    sa.Column("finished_us", sa.BigInteger),
+    sa.Column("run", sa.String(200)),
+    sa.Column("result", sa.Text),  # where the result was written
+    sa.Column("reason", sa.Text),  # why the last attempt failed
+)
+_is_open = indicators.c.state.in_([state.value for state in OPEN])
+sa.Index(
+    "open_once",
+    indicators.c.digest,
+    unique=True,
+    sqlite_where=sa.text("state IN ('queued', 'leased')"),
+    postgresql_where=sa.text("state IN ('queued', 'leased')"),
+)
+sa.Index("next_first", indicators.c.state, indicators.c.priority.desc(), indicators.c.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person asks for. `budget` is in lookups (None: the default)."""
+
+    sample: Sample
+    tlp: Tlp = Tlp.AMBER
+    pap: Pap = Pap.AMBER
+    active_dns: bool = False
+    note: str = ""
+    priority: int = 0  # the higher, the sooner
+    budget: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Indicator:
+    """One row of the queue; times are aware UTC."""
+
+    id: int
+    wanted: Wanted
+    state: State
+    attempts: int
+    added_at: datetime
+    lease_owner: str | None = None
+    lease_until: datetime | None = None
+    finished_at: datetime | None = None
+    run: str | None = None
+    result: str | None = None
+    reason: str | None = None
+
+    @property
+    def sample(self) -> Sample:
+        return self.wanted.sample
+
+
+class Queue:
+    """The table of indicators in one database. Safe for use by several processes.
+
+    `clock` gives the time for leases: the workers' clocks should agree within a lease.
+    """
+
+    def __init__(self, engine: sa.Engine, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._engine = engine
+        self._clock = clock
+        database.ensure(engine, "queue", [indicators])
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Raises StoreError where the database cannot be used, SettingsError where `url` is none."""
+        return cls(database.engine(url))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def add(self, wanted: Iterable[Wanted]) -> list[int | None]:
+        """Queue indicators, all or none; for each its id, or None where it is open already."""
+        rows = [self._new(one) for one in wanted]
+        with database.transaction(self._engine) as connection:
+            return [connection.execute(self._insert(row)).scalar() for row in rows]
+
+    def claim(self, count: int, owner: str, lease_s: float) -> list[Indicator]:
+        """Lease up to `count` indicators, the highest priority and then the oldest first.
+
+        An indicator whose lease ran out is claimable again, until it was tried ATTEMPTS times.
+        """
+        now = self._clock()
+        expired = (indicators.c.state == State.LEASED.value) & (indicators.c.lease_until_us < _us(now))
+        ready = (indicators.c.state == State.QUEUED.value) | expired
+        first = (
+            sa.select(indicators.c.id)
+            .where(ready, indicators.c.attempts < ATTEMPTS)
+            .order_by(indicators.c.priority.desc(), indicators.c.id)
+            .limit(count)
+            .with_for_update(skip_locked=True)
+            .cte("first")
+        )
+        lease = {
+            "state": State.LEASED.value,
+            "lease_owner": owner,
+            "lease_until_us": _us(now + timedelta(seconds=lease_s)),
+            "attempts": indicators.c.attempts + 1,
+        }
+        chosen = indicators.c.id.in_(sa.select(first.c.id))
+        with database.transaction(self._engine) as connection:
+            connection.execute(self._give_up(expired, "its worker did not come back"))
+            rows = connection.execute(indicators.update().where(chosen).values(lease).returning(indicators))
+            claimed = [_indicator(row) for row in rows]
+        return sorted(claimed, key=lambda one: (-one.wanted.priority, one.id))
+
+    def renew(self, id: int, owner: str, lease_s: float) -> None:  # noqa: A002
+        """Lengthen a lease; raises BusyError where `owner` holds it no more."""
+        until = _us(self._clock() + timedelta(seconds=lease_s))
+        self._as_owner(id, owner, {"lease_until_us": until})
+
+    def finish(
+        self,
+        id: int,  # noqa: A002
+        owner: str,
+        *,
+        run: str,
+        result: str,
+        state: State = State.DONE,
+    ) -> None:
+        """Close an indicator with its result; raises BusyError where `owner` holds it no more.
+
+        `state` is DONE or ASKED_PERSON.
+        """
+        closed = {
+            "state": state.value,
+            "run": run,
+            "result": result,
+            "reason": None,
+            "finished_us": self._now_us(),
+        }
+        self._as_owner(id, owner, closed | _UNLEASED)
+
+    def release(self, id: int, owner: str) -> None:  # noqa: A002
+        """Give an indicator back untried (the night is over); raises BusyError as `finish` does."""
+        untried = {"state": State.QUEUED.value, "attempts": indicators.c.attempts - 1}
+        self._as_owner(id, owner, untried | _UNLEASED)
+
+    def fail(self, id: int, owner: str, reason: str) -> State:  # noqa: A002
+        """Note a failed attempt: queued again, or FAILED after ATTEMPTS; raises BusyError as `finish` does."""
+        last = indicators.c.attempts >= ATTEMPTS
+        state = sa.case((last, State.FAILED.value), else_=State.QUEUED.value)
+        tried = {
+            "state": state,
+            "reason": reason,
+            "finished_us": sa.case((last, self._now_us()), else_=sa.null()),
+        }
+        return State(self._as_owner(id, owner, tried | _UNLEASED).state)
+
+    def list(self, state: State | None = None) -> list[Indicator]:
+        """The indicators (of one state), in the order in which they were added."""
+        query = sa.select(indicators).order_by(indicators.c.id)
+        if state is not None:
+            query = query.where(indicators.c.state == state.value)
+        with database.transaction(self._engine, write=False) as connection:
+            return [_indicator(row) for row in connection.execute(query)]
+
+    def counts(self) -> dict[State, int]:
+        """The number of indicators in each state that has any."""
+        query = sa.select(indicators.c.state, sa.func.count()).group_by(indicators.c.state)
+        with database.transaction(self._engine, write=False) as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
+    def _as_owner(self, id: int, owner: str, values: dict[str, Any]) -> sa.Row[Any]:  # noqa: A002
+        """One guarded update: the row must still be leased to `owner`, even if the lease ran out."""
+        mine = (
+            indicators.c.id == id,
+            indicators.c.state == State.LEASED.value,
+            indicators.c.lease_owner == owner,
+        )
+        with database.transaction(self._engine) as connection:
+            row = connection.execute(
+                indicators.update().where(*mine).values(values).returning(indicators.c.state)
+            ).first()
+        if row is None:
+            raise BusyError(f"indicator {id} is not leased to {owner} any more; another worker has it")
+        return row
+
+    def _give_up(self, expired: sa.ColumnElement[bool], reason: str) -> sa.Update:
+        spent = expired & (indicators.c.attempts >= ATTEMPTS)
+        failed = {"state": State.FAILED.value, "reason": reason, "finished_us": self._now_us()}
+        return indicators.update().where(spent).values(failed | _UNLEASED)
+
+    def _insert(self, row: dict[str, Any]) -> ReturningInsert[tuple[int]]:
+        if self._engine.dialect.name == "postgresql":
+            on_postgres = postgresql.insert(indicators).values(row).on_conflict_do_nothing()
+            return on_postgres.returning(indicators.c.id)
+        return sqlite.insert(indicators).values(row).on_conflict_do_nothing().returning(indicators.c.id)
+
+    def _new(self, wanted: Wanted) -> dict[str, Any]:
+        return {
+            "digest": hashlib.sha256(str(wanted.sample).encode()).digest(),
+            "kind": wanted.sample.kind.value,
+            "value": wanted.sample.value,
+            "tlp": wanted.tlp.value,
+            "pap": wanted.pap.value,
+            "active_dns": wanted.active_dns,
+            "note": wanted.note,
+            "priority": wanted.priority,
+            "budget": wanted.budget,
+            "state": State.QUEUED.value,
+            "attempts": 0,
+            "added_us": self._now_us(),
+        }
+
+    def _now_us(self) -> int:
+        return _us(self._clock())
+
+
+_UNLEASED: dict[str, Any] = {"lease_owner": None, "lease_until_us": None}
+
+
+def _us(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _time(us: int | None) -> datetime | None:
+    return None if us is None else _EPOCH + timedelta(microseconds=us)
+
+
+def _indicator(row: sa.Row[Any]) -> Indicator:
+    wanted = Wanted(
+        Sample(Kind(row.kind), row.value),
+        Tlp(row.tlp),
+        Pap(row.pap),
+        row.active_dns,
+        row.note,
+        row.priority,
+        row.budget,
+    )
+    return Indicator(
+        row.id,
+        wanted,
+        State(row.state),
+        row.attempts,
+        _EPOCH + timedelta(microseconds=row.added_us),
+        row.lease_owner,
+        _time(row.lease_until_us),
+        _time(row.finished_us),
+        row.run,
+        row.result,
+        row.reason,
+    )
