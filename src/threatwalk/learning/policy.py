@@ -4,7 +4,7 @@ A mapping is a set of filters; its number, the action, is the bit set of eq. (5b
 p = sum of 2^(F - 1) over its filters' ids F >= 1. Action 0 asks nothing: stop.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,9 +21,10 @@ class View:
     that the last step added. `watermarks[i]` says how many of `samples` filter i + 1 was asked
     about already (a filter is asked about new samples only). `mask` is the bit set of filters that
     may be asked now (quota, TLP, a source that is down). `budget_left` is in lookups, None: no limit.
+    Over a compiled dataset `samples` is a `dataset.Found`, which also knows its numbers (`ids`).
     """
 
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     watermarks: tuple[int, ...]
     step: int
     new: int
