@@ -1,6 +1,6 @@
 """A pivot is one thing that a filter found; an answer is everything that it said."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -48,6 +48,17 @@ class Answer:
     reason: str | None = None
     cut: int = 0
     archived: bool = False
+
+
+def capped(pivots: Iterable[Pivot], limit: int) -> tuple[tuple[Pivot, ...], int]:
+    """The pivots of the first `limit` found samples in canonical order, and how many samples were cut.
+
+    Gate, replay and snapshot cut an exploding answer alike, whatever the order of its source.
+    """
+    chosen = sorted(pivots, key=lambda pivot: (pivot.found, pivot.reference or ""))
+    found = sorted({pivot.found for pivot in chosen})
+    kept = set(found[:limit])
+    return tuple(pivot for pivot in chosen if pivot.found in kept), len(found) - len(kept)
 
 
 LookUp = Callable[[str, Sample], Awaitable[Answer]]

@@ -22,8 +22,8 @@ def queue() -> None:
 @queue.command()
 @click.argument("indicators", nargs=-1, metavar="KIND:VALUE...")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="One indicator per line; - is stdin.")
-@click.option("--tlp", type=click.Choice(list(Tlp)), default=Tlp.AMBER, show_default=True)
-@click.option("--pap", type=click.Choice(list(Pap)), default=Pap.AMBER, show_default=True)
+@click.option("--tlp", type=click.Choice([one.value for one in Tlp], case_sensitive=False), default="amber", show_default=True)
+@click.option("--pap", type=click.Choice([one.value for one in Pap], case_sensitive=False), default="amber", show_default=True)
 @click.option("--active-dns", is_flag=True, help="Allow DNS questions about it, where its PAP does.")
 @click.option("--note", default="", help="Any text, kept with the indicator.")
 @click.option("--priority", type=int, default=0, show_default=True, help="The higher, the sooner.")
@@ -57,7 +57,7 @@ def add(
 
 
 @queue.command("list")
-@click.option("--state", type=click.Choice(list(State)), help="Only those in this state.")
+@click.option("--state", type=click.Choice([one.value for one in State]), help="Only those in this state.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(state: str | None, as_json: bool) -> None:
     """List the indicators in the order in which they were added."""
