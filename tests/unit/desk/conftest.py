@@ -1,0 +1,100 @@
+"""A finished walk for every test of an output."""
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from threatwalk.analysis.analysis import Analysis
+from threatwalk.analysis.walk import analyze
+from threatwalk.learning.policy import Choice, View
+from threatwalk.params import Combine
+from threatwalk.pivot import Answer, Outcome, Pivot
+from threatwalk.reports.report import Pap, Tlp
+from threatwalk.sample import Kind, Sample, sample
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+FILTERS = ("dns", "whois", "virustotal", "otx")
+KINDS = frozenset(Kind)
+
+
+class AsksAll:
+    name = "run_everything"
+
+    def choose(self, view: View) -> Choice:
+        return Choice(view.mask, ((view.mask, 0.31), (1, 0.2), (0, 0.0)))
+
+
+class World:
+    """A made-up world that answers from a seed: some find, some know nothing, some fail."""
+
+    def __init__(self, seed: int, hostile: Sequence[Sample] = ()) -> None:
+        self.seed = seed
+        self.hostile = list(hostile)
+
+    async def __call__(self, name: str, s: Sample) -> Answer:
+        rng = random.Random(f"{self.seed}|{name}|{s!r}")
+        match rng.random():
+            case x if x < 0.1:
+                return Answer(
+                    Outcome.FAILED,
+                    asked_at=MOMENT,
+                    reason="HTTP 503 <script>alert(1)</script> http://bad.example/",
+                )
+            case x if x < 0.2:
+                return Answer(Outcome.NOT_ASKED, reason="PAP:GREEN forbids active_dns")
+            case x if x < 0.4:
+                return Answer(Outcome.EMPTY, asked_at=MOMENT, archived=True)
+        found = [self._sample(rng, name) for _ in range(rng.randint(1, 6))]
+        pivots = tuple(
+            Pivot(
+                s,
+                name,
+                f,
+                MOMENT - timedelta(days=rng.randint(20, 400)),
+                MOMENT - timedelta(days=9),
+                "https://ref.example/1",
+            )
+            for f in found
+            if f != s
+        )
+        return Answer(Outcome.FOUND, pivots, MOMENT, archived=rng.random() < 0.5)
+
+    def _sample(self, rng: random.Random, name: str) -> Sample:
+        if self.hostile and rng.random() < 0.5:
+            return rng.choice(self.hostile)
+        number = rng.randrange(400)
+        match rng.choice(["ip", "host", "md5", "url", "file"] if name != "dns" else ["ip"]):
+            case "ip":
+                return sample(Kind.IPV4, f"198.51.{number // 200}.{number % 200}")
+            case "host":
+                return sample(Kind.HOSTNAME, f"h{number}.evil.example.com")
+            case "md5":
+                return sample(Kind.MD5, f"{number:032x}")
+            case "url":
+                return sample(Kind.URL, f"http://h{number}.evil.example.com/gate.php?id={number}")
+            case _:
+                return sample(Kind.FILENAME, f"invoice-{number}.exe")
+
+
+async def walked(world: World, *, budget: int | None = 80, steps: int = 4, tlp: Tlp = Tlp.AMBER) -> Analysis:
+    return await analyze(
+        sample(Kind.HOSTNAME, "start.evil.example.com"),
+        AsksAll(),
+        world,
+        filters=FILTERS,
+        accepts=lambda name: KINDS,
+        budget=budget,
+        steps=steps,
+        combine=Combine.PARALLEL,
+        now=lambda: MOMENT,
+        tlp=tlp,
+        pap=Pap.GREEN,
+        model="version 3, sha256:0b3323531a32",
+    )
+
+
+@pytest.fixture
+async def analysis() -> Analysis:
+    return await walked(World(4))
