@@ -99,10 +99,12 @@ def publish(run: Run, *, project: Path) -> str:
     """Commit and tag the dataset, push it to the branch `datasets`, and the data to the DVC remote.
 
     The branch lies in DATASETS_REMOTE (default: the project's own checkout, never a branch that a person
-    works on). Returns the commit.
+    works on; a folder `*.git` that does not exist yet is made a bare repository). Returns the commit.
     """
     folder = _opened(run)
     remote = os.environ.get("DATASETS_REMOTE", str(project))
+    if remote.endswith(".git") and Path(remote).is_absolute() and not Path(remote).exists():
+        call(["git", "init", "--quiet", "--bare", remote], project)
     call(["dvc", "push", "--quiet"], folder)
     call(["git", "add", "--force", "dvc.lock", "params.yaml", "data/snapshot.dvc"], folder)
     call(["git", "add", "--force", "data/reports/metrics.json", "data/evaluation/metrics.json"], folder)

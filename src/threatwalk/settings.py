@@ -17,19 +17,22 @@ class Settings:
 
     `home` (THREATWALK_HOME, default ./var) holds reports, quarantine and results; `database`
     (THREATWALK_DATABASE) is an SQLAlchemy URL; `endpoints` (THREATWALK_ENDPOINTS, a JSON file)
-    sends sources elsewhere than to their public hosts, to the emulator for instance.
+    sends sources elsewhere than to their public hosts, to the emulator for instance; `offline`
+    (THREATWALK_OFFLINE=1) answers from the archive alone and asks nobody.
     """
 
     home: Path
     database: str
     endpoints: dict[str, str]
+    offline: bool = False
 
     @classmethod
     def from_env(cls) -> "Settings":
         """Raises SettingsError where a variable cannot be used."""
         home = Path(os.environ.get("THREATWALK_HOME", "var")).absolute()
         database = os.environ.get("THREATWALK_DATABASE", f"sqlite:///{home / 'threatwalk.db'}")
-        return cls(home, database, _endpoints(os.environ.get("THREATWALK_ENDPOINTS")))
+        offline = os.environ.get("THREATWALK_OFFLINE", "") not in {"", "0"}
+        return cls(home, database, _endpoints(os.environ.get("THREATWALK_ENDPOINTS")), offline)
 
     @property
     def reports(self) -> Path:

@@ -50,3 +50,54 @@ def publish(run_id: str) -> None:
     published = runs.run_of(Settings.from_env(), run_id)
     commit = runs.publish(published, project=PROJECT)
     click.echo(f"{published.tag} is commit {commit[:12]} on branch {runs.BRANCH}")
+
+
+@run.command()
+@_run_id
+def register(run_id: str) -> None:
+    """Put the run's model, figures and curves into MLflow, as the challenger."""
+    from threatwalk import registry, runs
+
+    registered = runs.run_of(Settings.from_env(), run_id)
+    version = registry.register(registered.folder)
+    click.echo(f"threatwalk version {version} is the challenger")
+
+
+@click.command()
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=PROJECT / "var" / "demo",
+    help="Where it keeps its things.",
+)
+@click.option("--airflow-port", envvar="AIRFLOW_PORT", default=8080, show_default=True)
+@click.option("--mlflow-port", envvar="MLFLOW_PORT", default=5000, show_default=True)
+def demo(home: Path, airflow_port: int, mlflow_port: int) -> None:
+    """Run the main job on a made-up internet: five DAGs, a trained policy, analysed indicators."""
+    from threatwalk.demo import made_up
+    from threatwalk.demo.platform import Ports
+
+    made_up.demo(home.absolute(), Ports(airflow_port, mlflow_port), PROJECT)
+
+
+@click.command()
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="A folder with reports/ and, where there are any, answers/ or public pivot trails.",
+)
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    default=PROJECT / "var" / "real",
+    help="Where it keeps its things.",
+)
+@click.option("--airflow-port", envvar="AIRFLOW_PORT", default=8080, show_default=True)
+@click.option("--mlflow-port", envvar="MLFLOW_PORT", default=5000, show_default=True)
+def real(corpus: Path, home: Path, airflow_port: int, mlflow_port: int) -> None:
+    """Run the main job on real published data, from the archive alone: nothing is asked of anybody."""
+    from threatwalk.demo import real as on_real
+    from threatwalk.demo.platform import Ports
+
+    on_real.real(home.absolute(), Ports(airflow_port, mlflow_port), PROJECT, corpus.absolute())
