@@ -66,7 +66,10 @@ STAGES = ("ingest", "split", "compile", "train", "evaluate")
 )
 def retrain() -> None:
     opened = command("open", "threatwalk run open")
-    stages = [command(stage, f"threatwalk run stage {stage}", retries=0) for stage in STAGES]
+    stages = [
+        command(stage, f"threatwalk run stage {stage}", retries=0, queue="gpu" if stage == "train" else "default")
+        for stage in STAGES
+    ]
     published = command("publish", "threatwalk run publish")
     registered = command("register", "threatwalk run register", outlets=[MODEL])
     chain(opened, *stages, published, registered)
