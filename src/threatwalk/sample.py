@@ -1,6 +1,7 @@
 """A sample is one observable: a kind and its canonical value.
 
-Values are made canonical once, here, at the edge; inside, equal observables compare equal.
+Values are made canonical once, here, at the edge; inside, equal observables compare equal. Each kind
+has a fast way for text that is canonical already, and a slow one that refangs and mends.
 """
 
 import ipaddress
@@ -8,9 +9,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, lru_cache
-from urllib.parse import urlsplit
 
-import tldextract
+import idna
 
 from threatwalk.errors import SampleError
 
@@ -19,12 +19,12 @@ class Kind(StrEnum):
     MD5 = "md5"
     SHA1 = "sha1"
     SHA256 = "sha256"
-    FILENAME = "filename"
+    FILENAME = "filename"  # the last part of a path, in its own case
     IPV4 = "ipv4"
     IPV6 = "ipv6"
     DOMAIN = "domain"  # a registered domain: one label under a public suffix
     HOSTNAME = "hostname"  # a deeper name
-    URL = "url"
+    URL = "url"  # http, https or ftp, without fragment and default port
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,101 +44,212 @@ HASH_LENGTHS = {32: Kind.MD5, 40: Kind.SHA1, 64: Kind.SHA256}
 NETWORK_KINDS = frozenset({Kind.IPV4, Kind.IPV6, Kind.DOMAIN, Kind.HOSTNAME, Kind.URL})
 FILE_KINDS = frozenset({Kind.MD5, Kind.SHA1, Kind.SHA256, Kind.FILENAME})
 
-_HEX = re.compile(r"[0-9a-f]+\Z")
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f"))
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_FANGS = (
-    (re.compile(r"\[\s*(?:\.|dot|punkt)\s*\]|\(\s*(?:\.|dot)\s*\)|\{\s*(?:\.|dot)\s*\}", re.IGNORECASE), "."),
-    (re.compile(r"\[:\]"), ":"),
-    (re.compile(r"\[@\]|\[at\]|\(at\)", re.IGNORECASE), "@"),
-    (re.compile(r"\\\."), "."),
+LONGEST = 4096  # characters; a longer text is no sample of any kind
+_DEFAULT_PORTS = {"http": "80", "https": "443", "ftp": "21"}
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}"
+
+_is_hex = re.compile(r"[0-9a-fA-F]+").fullmatch
+_is_name = re.compile(_NAME).fullmatch
+_is_ipv4 = re.compile(_IPV4).fullmatch
+# A URL that needs no mending: lower case scheme and host, no port, nothing that could be a fang.
+_plain_url = re.compile(rf"(?:https?|ftp)://(?:{_NAME}|{_IPV4})/[!-~]*").fullmatch
+_may_hold_fangs = re.compile(r"[#\[\](){}<>\\]").search
+_controls = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
+
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,20})://", re.IGNORECASE)
+_FANGED_SCHEME = re.compile(
+    r"(h(?:[tx]{2}|\*\*|tx|xt)ps?|f[tx]ps?)\s?[\[({<]?\s?:\s?[\])}>]?\s?[\[({<]?(?://|\\\\)[\])}>]?\s?",
+    re.IGNORECASE,
 )
+_FANGED_DOT = re.compile(
+    r"\s?(?:[\[({<]{1,2}\s?(?:\.|dot|punkt)\s?[\])}>]{1,2}|\[\.|\.\])\s?|\\\.|[\u3002\uff0e\uff61]",
+    re.IGNORECASE,
+)
+_FANGED_COLON = re.compile(r"[\[({]:[\])}]")
+_FANGED_AT = re.compile(r"[\[({]\s?(?:@|at)\s?[\])}]", re.IGNORECASE)
+_FANGED_TAIL = re.compile(r"[\[({](?:(\.|:|/)|dot)[\])}]", re.IGNORECASE)
+_PORT = re.compile(r":([0-9]{1,5})\Z")
 
 
 def refang(raw: str) -> str:
-    """The plain form of a defanged text: `hxxp[:]//evil[.]example` -> `http://evil.example`."""
+    """The plain form of a defanged text: `hxxp[:]//evil[.]example` -> `http://evil.example`.
+
+    In a URL the part after the host keeps its brackets, but for `[.]` and the like.
+    """
     text = raw.translate(_INVISIBLE).strip()
-    if "[" in text or "(" in text or "{" in text or "\\" in text:
-        text = text.replace("[://]", "://").replace("[:]//", "://").replace(":[//]", "://")
-        for pattern, plain in _FANGS:
-            text = pattern.sub(plain, text)
-    head = text[:12].lower()
-    for fanged, plain_scheme in (("hxxps", "https"), ("hxxp", "http"), ("fxp", "ftp"), ("h**p", "http")):
-        if head.startswith(fanged):
-            return plain_scheme + text[len(fanged) :]
+    scheme = _FANGED_SCHEME.match(text)
+    if scheme:
+        rest = text[scheme.end() :]
+        plain = _plain_scheme(scheme[1])
+        cut = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+        tail = _FANGED_TAIL.sub(lambda fang: fang[1] or ".", rest[cut:])
+        return f"{plain}://{_refang_host(rest[:cut])}{tail}"
+    return _refang_host(text)
+
+
+def _plain_scheme(fanged: str) -> str:
+    head, secure = fanged[0].lower(), fanged[-1] in "sS"
+    return ("http" if head == "h" else "ftp") + ("s" if secure else "")
+
+
+def _refang_host(text: str) -> str:
+    if text.isalnum() and text.isascii():
+        return text
+    text = _FANGED_DOT.sub(".", text)
+    if "[" in text or "(" in text or "{" in text:
+        text = _FANGED_AT.sub("@", _FANGED_COLON.sub(":", text))
     return text
 
 
 @cache
-def _suffixes() -> tldextract.TLDExtract:
-    """The public suffix list that tldextract bundles; never fetched, private suffixes off."""
-    return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=False)
+def _suffix_rules() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """The public suffix list that tldextract bundles, private suffixes off: plain, wildcard, exceptions."""
+    from tldextract import TLDExtract  # noqa: PLC0415 - takes 0.2 s, and many commands meet no name
+
+    rules = TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=False).tlds
+    ascii_rules = {_ascii(rule) for rule in rules}
+    wild = frozenset(rule[2:] for rule in ascii_rules if rule.startswith("*."))
+    exceptions = frozenset(rule[1:] for rule in ascii_rules if rule.startswith("!"))
+    return frozenset(rule for rule in ascii_rules if rule[0] not in "*!"), wild, exceptions
+
+
+def _ascii(rule: str) -> str:
+    if rule.isascii():
+        return rule
+    return ".".join(label if label.isascii() else idna.encode(label).decode() for label in rule.split("."))
 
 
 @lru_cache(maxsize=65536)
+def _registered_at(name: str) -> int | None:
+    """Where the registered domain of a canonical name begins; None where there is none."""
+    plain, wild, exceptions = _suffix_rules()
+    before, at = None, 0
+    while True:
+        suffix = name[at:]
+        dot = name.find(".", at)
+        if suffix in exceptions:
+            return at
+        if suffix in plain or (dot >= 0 and name[dot + 1 :] in wild):
+            return before
+        if dot < 0:
+            return None
+        before, at = at, dot + 1
+
+
 def host_kind(name: str) -> Kind | None:
-    """DOMAIN or HOSTNAME for a canonical name; None where its last label is no public suffix."""
-    parts = _suffixes()(name)
-    if not parts.suffix or not parts.domain:
+    """DOMAIN or HOSTNAME for a canonical name; None where it has no registered domain."""
+    at = _registered_at(name)
+    if at is None:
         return None
-    return Kind.HOSTNAME if parts.subdomain else Kind.DOMAIN
+    return Kind.DOMAIN if at == 0 else Kind.HOSTNAME
 
 
 def registered_domain(name: str) -> str:
     """The registered domain of a host name (`a.b.example.co.uk` -> `example.co.uk`), else the name."""
-    parts = _suffixes()(name)
-    return f"{parts.domain}.{parts.suffix}" if parts.domain and parts.suffix else name
+    return name[_registered_at(name) or 0 :]
 
 
-def _hash(kind: Kind, text: str) -> str:
-    value = text.lower()
-    if HASH_LENGTHS.get(len(value)) is not kind or not _HEX.match(value):
-        raise SampleError(f"{text[:80]!r} is no {kind}")
-    return value
+def _wrong(raw: str, what: str) -> SampleError:
+    return SampleError(f"{raw[:80]!r} is no {what}")
 
 
-def _ip(kind: Kind, text: str) -> str:
+def _hash(kind: Kind, raw: str) -> str:
+    text = raw if HASH_LENGTHS.get(len(raw)) is kind else refang(raw)
+    if HASH_LENGTHS.get(len(text)) is not kind or not _is_hex(text):
+        raise _wrong(raw, kind)
+    return text.lower()
+
+
+def _ip(raw: str) -> Sample:
+    if _is_ipv4(raw):
+        return Sample(Kind.IPV4, raw)
+    text = refang(raw)
+    bare, slash, length = text.partition("/")
+    if slash and length == ("128" if ":" in bare else "32"):
+        text = bare
     try:
         address = ipaddress.ip_address(text.strip("[]"))
     except ValueError as err:
-        raise SampleError(f"{text[:80]!r} is no {kind}") from err
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped and kind is Kind.IPV4:
-        address = address.ipv4_mapped
-    if (address.version == 4) is not (kind is Kind.IPV4):
-        raise SampleError(f"{text[:80]!r} is no {kind}")
-    return address.compressed
+        raise _wrong(raw, "IP address") from err
+    if isinstance(address, ipaddress.IPv4Address):
+        return Sample(Kind.IPV4, address.compressed)
+    if address.scope_id is not None:
+        raise _wrong(raw, "IP address")
+    if address.ipv4_mapped:
+        return Sample(Kind.IPV4, address.ipv4_mapped.compressed)
+    return Sample(Kind.IPV6, address.compressed)
 
 
-def _name(text: str) -> str:
-    value = text.rstrip(".").lower()
+def _name(raw: str) -> str:
+    if len(raw) < 254 and _is_name(raw):
+        return raw
+    value = refang(raw).rstrip(".").lower()
     if not value.isascii():
-        try:
-            value = value.encode("idna").decode("ascii")
-        except UnicodeError as err:
-            raise SampleError(f"{text[:80]!r} is no host name") from err
-    labels = value.split(".")
-    if len(value) > 253 or len(labels) < 2 or not all(_LABEL.match(label) for label in labels):
-        raise SampleError(f"{text[:80]!r} is no host name")
+        value = _punycode(value[:254])
+    if len(value) > 253 or not _is_name(value):
+        raise _wrong(raw, "host name")
     return value
 
 
-def _url(text: str) -> str:
+def _punycode(name: str) -> str:
+    """A name as DNS carries it. IDNA 2008 first; IDNA 2003 still knows what it forbids (emoji)."""
     try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError as err:
-        raise SampleError(f"{text[:80]!r} is no url") from err
-    if not parts.scheme or not host or any(c.isspace() for c in text):
-        raise SampleError(f"{text[:80]!r} is no url")
-    if not host.isascii():
-        host = _name(host)
-    if ":" in host:
-        host = f"[{host}]"
-    user = parts.netloc.rpartition("@")[0]
-    netloc = (f"{user}@" if user else "") + host.lower() + (f":{port}" if port is not None else "")
-    tail = text[text.index("//") + 2 + len(parts.netloc) :]
-    return f"{parts.scheme.lower()}://{netloc}{tail}"
+        return idna.encode(name, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        pass
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError as err:
+        raise _wrong(name, "host name") from err
+
+
+def _named(raw: str) -> Sample:
+    name = _name(raw)
+    kind = host_kind(name)
+    if kind is None:
+        raise SampleError(f"{raw[:80]!r} ends in no public suffix")
+    return Sample(kind, name)
+
+
+def _url(raw: str) -> str:
+    if _plain_url(raw) and not _may_hold_fangs(raw):
+        return raw
+    text = refang(raw)
+    scheme, mark, rest = text.partition("://")
+    scheme = scheme.lower()
+    if not mark or scheme not in _DEFAULT_PORTS:
+        raise _wrong(raw, "http, https or ftp URL")
+    rest = rest.partition("#")[0]
+    cut = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
+    user, at_sign, place = rest[:cut].rpartition("@")
+    place, colon, port = place.rpartition(":") if _PORT.search(place) else (place, "", "")
+    tail = rest[cut:]
+    name = _url_host(place.strip())
+    if any(c.isspace() for c in user + tail):
+        raise _wrong(raw, "URL: it holds spaces")
+    if ":" in name:
+        name = f"[{name}]"
+    if colon and port != _DEFAULT_PORTS[scheme]:
+        name = f"{name}:{int(port)}"
+    return f"{scheme}://{user}{at_sign}{name}{tail if tail.startswith('/') else '/' + tail}"
+
+
+def _url_host(place: str) -> str:
+    """A URL may lead where no public suffix is: to I2P, say."""
+    return host(place).value if place[-1:].isdigit() or ":" in place else _name(place)
+
+
+def _file_name(raw: str) -> str:
+    text = raw.translate(_INVISIBLE).strip()
+    name = text.replace("\\", "/").rpartition("/")[2].strip()
+    if not name or len(name) > 255 or name in {".", ".."}:
+        raise _wrong(raw, "file name")
+    return name
 
 
 def sample(kind: Kind, raw: str) -> Sample:
@@ -149,38 +260,50 @@ def sample(kind: Kind, raw: str) -> Sample:
     Raises:
         SampleError: the text is no value of that kind.
     """
-    text = raw.translate(_INVISIBLE).strip() if kind is Kind.FILENAME else refang(raw)
-    if not text or "\x00" in text:
-        raise SampleError(f"an empty or broken text is no {kind}")
+    if len(raw) > LONGEST or _controls(raw.strip()):
+        raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
     match kind:
         case Kind.MD5 | Kind.SHA1 | Kind.SHA256:
-            return Sample(kind, _hash(kind, text))
+            return Sample(kind, _hash(kind, raw))
         case Kind.IPV4 | Kind.IPV6:
-            return Sample(kind, _ip(kind, text))
+            found = _ip(raw)
+            if found.kind is not kind:
+                raise _wrong(raw, kind)
+            return found
         case Kind.DOMAIN | Kind.HOSTNAME:
-            name = _name(text)
-            found = host_kind(name)
-            if found is None:
-                raise SampleError(f"{text[:80]!r} ends in no public suffix")
-            return Sample(found, name)
+            return _named(raw)
         case Kind.URL:
-            return Sample(kind, _url(text))
+            return Sample(kind, _url(raw))
         case Kind.FILENAME:
-            return Sample(kind, text)
+            return Sample(kind, _file_name(raw))
+
+
+def digest(raw: str) -> Sample:
+    """The MD5, SHA1 or SHA256 sample of a hash, told by its length; raises SampleError."""
+    kind = HASH_LENGTHS.get(len(raw)) or HASH_LENGTHS.get(len(raw.translate(_INVISIBLE).strip()))
+    if kind is None:
+        raise _wrong(raw, "md5, sha1 or sha256")
+    return sample(kind, raw)
 
 
 def host(raw: str) -> Sample:
     """The IPV4, IPV6, DOMAIN or HOSTNAME sample of a host as it stands in a URL or an answer.
 
+    A port behind it is dropped.
+
     Raises:
         SampleError: it is none of them.
     """
-    text = refang(raw).strip("[]")
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return sample(Kind.DOMAIN, text)
-    return Sample(Kind.IPV4 if address.version == 4 else Kind.IPV6, address.compressed)
+    if len(raw) < 254 and _is_name(raw):
+        return _named(raw)
+    if len(raw) > LONGEST or _controls(raw.strip()):
+        raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
+    text = refang(raw)
+    port = _PORT.search(text)
+    if port and (text.count(":") == 1 or text[port.start() - 1] == "]"):
+        text = text[: port.start()]
+    numeric = text[-1:].isdigit() and not text.rpartition(".")[2][:1].isalpha()
+    return _ip(text) if ":" in text or numeric else _named(text)
 
 
 def parse(text: str) -> Sample:
@@ -195,8 +318,8 @@ def parse(text: str) -> Sample:
     plain = refang(text)
     if _SCHEME.match(plain):
         return sample(Kind.URL, plain)
-    if len(plain) in HASH_LENGTHS and _HEX.match(plain.lower()):
-        return sample(HASH_LENGTHS[len(plain)], plain)
+    if len(plain) in HASH_LENGTHS and _is_hex(plain):
+        return digest(plain)
     try:
         return host(plain)
     except SampleError as err:

@@ -1,0 +1,99 @@
+"""Reading a document of any form: the form is recognised by content, whatever the file is called."""
+
+import codecs
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from threatwalk.errors import DocumentError
+from threatwalk.reports import misp, stix1, stix2
+from threatwalk.reports.report import Report
+
+LARGEST = 256 * 1024 * 1024  # bytes of one document
+HEAD = 65536
+
+_BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+         (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+_STRUCTURED = {".json", ".xml", ".stix", ".stix2"}
+
+
+def read(path: Path, relative_to: Path | None = None, *, source: str = "") -> Iterator[Report]:
+    """The reports of a file; their `path` is told relative to a folder where one is given.
+
+    A file that is no report (a feed's manifest, a text of a form that is not read) gives nothing.
+
+    Raises:
+        DocumentError: it should be a report and cannot be read as one; says why.
+        OSError: the file cannot be opened.
+    """
+    name = str(path.relative_to(relative_to)) if relative_to and path != relative_to else path.name
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise DocumentError(f"{name}: holds {size} bytes, more than {LARGEST}")
+    if not path.is_file():
+        raise DocumentError(f"{name}: is no regular file")
+    table = _table_reader(path)
+    if table is not None:
+        yield from table(path)
+        return
+    data = path.read_bytes()
+    if not data.strip():
+        raise DocumentError(f"{name}: is empty")
+    yield from parse(data, path=name, source=source)
+
+
+def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
+    """The reports in the bytes of a JSON or XML document; raises DocumentError."""
+    if stix1.recognises(data[:64]):
+        yield from stix1.read(data, path=path, source=source)
+    elif data[:64].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1] in (b"{", b"["):
+        document, recovered = load_json(data, path)
+        yield from _json_reports(document, path=path, source=source, recovered=recovered)
+    elif Path(path).suffix.lower() in _STRUCTURED or b"\0" in data[:HEAD]:
+        raise DocumentError(f"{path}: is neither JSON nor XML")
+
+
+def _json_reports(document: Any, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
+    if misp.is_manifest(document):
+        return
+    if stix2.recognises(document):
+        yield from stix2.read(document, path=path, source=source, recovered=recovered)
+    elif misp.recognises(document):
+        yield from misp.read(document, path=path, source=source, recovered=recovered)
+    else:
+        raise DocumentError(f"{path}: is neither a MISP event nor a STIX 2 bundle")
+
+
+def load_json(data: bytes, path: str) -> tuple[Any, bool]:
+    """The JSON value, and whether it had to be recovered (NaN, lone surrogates, a wrong encoding).
+
+    Raises:
+        DocumentError: it is no JSON, or nested too deeply.
+    """
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            data = data.decode(encoding, "replace").encode()
+            break
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        return orjson.loads(data), False
+    except orjson.JSONDecodeError as err:
+        reason = str(err)
+    try:
+        return json.loads(data.decode("utf-8", "replace"), strict=False), True
+    except (ValueError, RecursionError) as err:
+        raise DocumentError(f"{path}: is no JSON: {reason}") from err
+
+
+def _table_reader(path: Path) -> Callable[[Path], Iterator[Report]] | None:
+    """The reader of public pivot trails, where it knows the file."""
+    try:
+        trails = importlib.import_module("threatwalk.reports.trails")
+    except ModuleNotFoundError:
+        return None
+    with path.open("rb") as file:
+        return trails.read if trails.recognises(file.read(4096)) else None

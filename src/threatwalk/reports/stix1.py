@@ -1,0 +1,240 @@
+"""STIX 1.0 to 1.2 XML: the five object types of the paper wherever they nest, by a hardened streaming parser."""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lxml import etree
+
+from threatwalk.errors import DocumentError
+from threatwalk.reports import marking
+from threatwalk.reports.gather import Gathering, day, file_name, link, plain
+from threatwalk.reports.report import Report, Tlp
+from threatwalk.sample import Sample, digest, host
+
+HEAD = 1 << 20  # bytes in which a document type would stand
+
+_TYPES = (
+    "FileObjectType",
+    "AddressObjectType",
+    "URIObjectType",
+    "DomainNameObjectType",
+    "HostnameObjectType",
+)
+_COMMA = "##comma##"
+_EXACT = (None, "Equals")
+_XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+_HASH_TYPES = {"md5", "sha1", "sha256", "sha-1", "sha-256", "other", ""}
+_PACKAGES = ("STIX_Package", "Package")
+_BEFORE_ROOT = re.compile(rb"[\s\xef\xbb\xbf\xff\xfe]*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
+# Nothing is resolved, loaded, fetched or expanded, and libxml2's own limits stay on.
+_HARDENED = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+
+
+def recognises(head: bytes) -> bool:
+    """Whether a document begins like XML, in UTF-8 or UTF-16."""
+    return head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<")
+
+
+def read(data: bytes, *, path: str = "", source: str = "") -> Iterator[Report]:
+    """The packages of a document as reports; one that is not well-formed is recovered and marked so.
+
+    Raises:
+        DocumentError: it holds a document type, or no STIX package.
+    """
+    if _prolog_rest(data).startswith(b"<!"):
+        raise DocumentError(f"{path}: holds a document type or entities, which are not read")
+    try:
+        reports = list(_packages(data, path=path, source=source, recovered=False))
+    except etree.XMLSyntaxError as err:
+        reason = plain(str(err), 120)
+        try:
+            reports = list(_packages(data, path=path, source=source, recovered=True))
+        except etree.XMLSyntaxError:
+            raise DocumentError(f"{path}: is no well-formed XML: {reason}") from err
+        if not any(report.goal for report in reports):
+            raise DocumentError(f"{path}: is no well-formed XML: {reason}") from err
+    if not reports:
+        raise DocumentError(f"{path}: holds no STIX package")
+    return iter(reports)
+
+
+def _prolog_rest(data: bytes) -> bytes:
+    """What follows the comments and instructions before the root."""
+    head, at = data[:HEAD].replace(b"\0", b""), 0
+    while skipped := _BEFORE_ROOT.match(head, at):
+        at = skipped.end()
+    return head[at : at + 64].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+
+
+class _Package:
+    """A package while it is read; one that only wraps others becomes no report."""
+
+    __slots__ = ("gathering", "id", "marks", "published", "title", "wraps")
+
+    def __init__(self, element: Any) -> None:
+        self.id = plain(element.get("id"), 200)
+        self.gathering = Gathering()
+        self.title = ""
+        self.published: str | None = None
+        self.marks: list[Tlp | None] = []
+        self.wraps = False
+
+
+def _packages(data: bytes, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
+    stack: list[_Package] = []
+    for event, element in etree.iterparse(
+        io.BytesIO(data),
+        events=("start", "end"),
+        recover=recovered,
+        remove_comments=True,
+        remove_pis=True,
+        **_HARDENED,
+    ):
+        name = _local(element.tag)
+        if event == "start":
+            if not stack and element.getparent() is None:
+                _check_root(element, name, path)
+            if name in _PACKAGES:
+                if stack:
+                    stack[-1].wraps = True
+                stack.append(_Package(element))
+            continue
+        if not stack:
+            continue
+        package = stack[-1]
+        object_type = _object_type(element)
+        if object_type is not None:
+            try:
+                _READERS[object_type](element, package.gathering)
+            except UnicodeDecodeError:  # a character reference to a surrogate, let in by recovery
+                package.gathering.reject(object_type, "holds what is no character")
+            element.clear(keep_tail=True)
+        elif name == "STIX_Header":
+            _header(element, package)
+        elif name in _PACKAGES:
+            stack.pop()
+            if package.gathering.samples or not package.wraps:
+                yield _report(package, path=path, source=source, recovered=recovered)
+            element.clear(keep_tail=True)
+    while stack:  # cut off before its end: recovered
+        package = stack.pop()
+        if package.gathering.samples:
+            yield _report(package, path=path, source=source, recovered=True)
+
+
+def _check_root(root: Any, name: str, path: str) -> None:
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise DocumentError(f"{path}: holds a document type, which is not read")
+    if name not in {"STIX_Package", "Package", "Observables"}:
+        raise DocumentError(f"{path}: its root <{plain(name, 60)}> is no STIX package")
+
+
+def _local(name: Any) -> str:
+    """The local name of a tag or of the value of an xsi:type, whatever its namespace or lost prefix."""
+    if not isinstance(name, str):
+        return ""  # a comment, an instruction or an entity that was left alone
+    return name.rpartition("}")[2].rpartition(":")[2].strip()
+
+
+def _object_type(element: Any) -> str | None:
+    if not element.attrib:
+        return None
+    declared = element.get(_XSI_TYPE) or element.get("xsi:type")
+    local = _local(declared)
+    return local if local in _TYPES else None
+
+
+def _header(header: Any, package: _Package) -> None:
+    for child in header.iter():
+        name = _local(child.tag)
+        if name == "Title" and not package.title and child.getparent() is header:
+            package.title = plain(_readable(child))
+        elif name == "Produced_Time" and package.published is None:
+            package.published = _readable(child)
+        elif name == "Marking_Structure":
+            package.marks.append(marking.tlp(child.get("color")))
+
+
+def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Report:
+    return Report(
+        id=package.id or path,
+        title=package.title,
+        published=day(package.published),
+        goal=frozenset(package.gathering.samples),
+        tlp=marking.strictest(package.marks),
+        source=source,
+        path=path,
+        recovered=recovered,
+        rejected=tuple(package.gathering.rejected),
+    )
+
+
+def _text(element: Any) -> str:
+    """All text in an element; raises UnicodeDecodeError for what recovery let in."""
+    return "".join(element.itertext())
+
+
+def _readable(element: Any) -> str:
+    try:
+        return _text(element)
+    except UnicodeDecodeError:
+        return ""
+
+
+def _values(element: Any) -> Iterator[str]:
+    """The exact values of a field: one, or a list joined by `##comma##`; none for ranges and patterns."""
+    if element.get("condition") not in _EXACT or element.get("pattern_type"):
+        return
+    for value in _text(element).split(element.get("delimiter") or _COMMA):
+        if value.strip():
+            yield value.strip()
+
+
+def _fields(element: Any, wanted: str) -> Iterator[Any]:
+    for child in element.iter():
+        if _local(child.tag) == wanted:
+            yield child
+
+
+def _single(field: str, canonical: Callable[[str], Sample]) -> Callable[[Any, Gathering], None]:
+    def read_object(element: Any, gathering: Gathering) -> None:
+        for child in _fields(element, field):
+            for value in _values(child):
+                gathering.add(canonical, value)
+
+    return read_object
+
+
+def _address(element: Any, gathering: Gathering) -> None:
+    if element.get("category", "ipv4-addr") in {"ipv4-addr", "ipv6-addr", "cidr"}:
+        _single("Address_Value", host)(element, gathering)
+
+
+def _file(element: Any, gathering: Gathering) -> None:
+    for child in element:
+        if _local(child.tag) == "File_Name":
+            for value in _values(child):
+                gathering.add(file_name, value)
+        elif _local(child.tag) == "Hashes":
+            for one in _fields(child, "Hash"):
+                _hash(one, gathering)
+
+
+def _hash(element: Any, gathering: Gathering) -> None:
+    kinds = [_text(child).strip().lower() for child in _fields(element, "Type")]
+    if kinds and kinds[0] not in _HASH_TYPES:
+        return
+    for child in _fields(element, "Simple_Hash_Value"):
+        for value in _values(child):
+            gathering.add(digest, value)
+
+
+_READERS: dict[str, Callable[[Any, Gathering], None]] = {
+    "FileObjectType": _file,
+    "AddressObjectType": _address,
+    "URIObjectType": _single("Value", link),
+    "DomainNameObjectType": _single("Value", host),
+    "HostnameObjectType": _single("Hostname_Value", host),
+}

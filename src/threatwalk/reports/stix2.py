@@ -1,0 +1,189 @@
+"""STIX 2.0 and 2.1 JSON: observables, observed data and indicator patterns of a bundle."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from threatwalk.errors import DocumentError
+from threatwalk.reports import marking
+from threatwalk.reports.gather import Gathering, day, file_name, link, plain
+from threatwalk.reports.report import Report, Tlp
+from threatwalk.sample import Sample, digest, host
+
+Canonical = Callable[[str], Sample]
+
+_HASHES = frozenset({"MD5", "SHA1", "SHA256"})
+_VALUES: dict[str, Canonical] = {"ipv4-addr": host, "ipv6-addr": host, "domain-name": host, "url": link}
+
+# A comparison that says what is there: `path = 'value'` or `path IN ('a', 'b')`. Each part is bounded by
+# a character that it cannot hold, so that no text makes it slow.
+_COMPARISON = re.compile(
+    r"""([a-z0-9-]+):([A-Za-z_][^\s=!<>()']*(?:'[^'\\]*'[^\s=!<>()']*)*)
+        \s*(NOT\b\s*)?(!?==?|<>|[<>]=?|IN\b|LIKE\b|MATCHES\b|ISSUBSET\b|ISSUPERSET\b)
+        \s*(?:'((?:[^'\\]|\\.)*)'|\(([^)']*(?:'(?:[^'\\]|\\.)*'[^)']*)*)\))?""",
+    re.VERBOSE | re.DOTALL,
+)
+_STRING = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_ESCAPE = re.compile(r"\\(['\\])")
+LONGEST_PATTERN = 1_000_000
+
+
+def recognises(document: Any) -> bool:
+    """Whether a JSON document has the shape of a STIX 2 bundle."""
+    return isinstance(document, dict) and (document.get("type") == "bundle" or "objects" in document)
+
+
+def read(document: Any, *, path: str = "", source: str = "", recovered: bool = False) -> Iterator[Report]:
+    """A bundle as one report, named after its only `report` object where it has exactly one.
+
+    Raises:
+        DocumentError: it holds no objects.
+    """
+    objects = document.get("objects")
+    known = [item for item in objects if isinstance(item, dict)] if isinstance(objects, list) else []
+    if not known:
+        raise DocumentError(f"{path}: a STIX 2 bundle without objects")
+    gathering = Gathering()
+    for item in objects:
+        if isinstance(item, dict):
+            _object(item, gathering)
+        else:
+            gathering.reject(item, "not a STIX object")
+    named = _only(known, "report")
+    about = named or _only(known, "grouping") or {}
+    tlps = _tlps(known)
+    labels = list(_texts(about.get("labels")))
+    marks = [marking.tagged(labels), *(tlps.get(ref) for ref in _texts(about.get("object_marking_refs")))]
+    yield Report(
+        id=_id((named or document).get("id")) or path,
+        title=plain(about.get("name")),
+        published=day(about.get("published") or about.get("created")),
+        goal=frozenset(gathering.samples),
+        tlp=marking.strictest(marks),
+        source=source,
+        path=path,
+        campaign=marking.campaign(labels) or _campaign(known),
+        recovered=recovered,
+        rejected=tuple(gathering.rejected),
+    )
+
+
+def _only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any] | None:
+    found = [item for item in objects if item.get("type") == kind]
+    return found[0] if len(found) == 1 else None
+
+
+def _id(raw: object) -> str:
+    return plain(raw, 200)
+
+
+def _texts(raw: object) -> Iterator[str]:
+    """The texts of a list, or of a text where a list should be."""
+    for text in raw if isinstance(raw, list) else [raw]:
+        if isinstance(text, str):
+            yield text
+
+
+def _tlps(objects: list[dict[str, Any]]) -> dict[str, Tlp | None]:
+    """What each marking definition means: the fixed ones, and those that the bundle brings."""
+    found: dict[str, Tlp | None] = dict(marking.STIX_TLP)
+    for item in objects:
+        if item.get("type") == "marking-definition" and isinstance(item.get("id"), str):
+            definition = item.get("definition")
+            inner = (
+                definition.get("tlp") or definition.get("statement") if isinstance(definition, dict) else None
+            )
+            mark = marking.tlp(inner) or marking.tlp(item.get("name"))
+            if mark is not None:
+                found[item["id"]] = mark
+    return found
+
+
+def _campaign(objects: list[dict[str, Any]]) -> str | None:
+    only = _only(objects, "campaign")
+    return plain(only.get("name")) or None if only else None
+
+
+def _object(item: dict[str, Any], gathering: Gathering) -> None:
+    kind = item.get("type")
+    if kind == "indicator":
+        if item.get("pattern_type", "stix") == "stix" and item.get("revoked") is not True:
+            _pattern(item.get("pattern"), gathering)
+    elif kind == "observed-data":
+        inner = item.get("objects")
+        for observable in inner.values() if isinstance(inner, dict) else ():
+            if isinstance(observable, dict):
+                _observable(observable, gathering)
+            else:
+                gathering.reject(observable, "not a STIX observable")
+        if inner is not None and not isinstance(inner, dict):
+            gathering.reject(inner, "objects of observed data should be an object")
+    else:
+        _observable(item, gathering)
+
+
+def _observable(item: dict[str, Any], gathering: Gathering) -> None:
+    kind = item.get("type")
+    if not isinstance(kind, str):
+        gathering.reject(kind, "a type should be a text")
+        return
+    canonical = _VALUES.get(kind)
+    if canonical is not None:
+        gathering.add(canonical, item.get("value"))
+    elif kind == "file":
+        if "name" in item:
+            gathering.add(file_name, item["name"])
+        _hashes(item.get("hashes"), gathering)
+    elif kind == "artifact":
+        _hashes(item.get("hashes"), gathering)
+
+
+def _hashes(hashes: object, gathering: Gathering) -> None:
+    if isinstance(hashes, dict):
+        for name, value in hashes.items():
+            if _hash_name(name) in _HASHES:
+                gathering.add(digest, value)
+    elif hashes is not None:
+        gathering.reject(hashes, "hashes should be an object")
+
+
+def _hash_name(name: str) -> str:
+    return name.upper().replace("-", "").replace("_", "")
+
+
+def _pattern(pattern: object, gathering: Gathering) -> None:
+    """The samples that a pattern says are there. Negations, ranges and LIKE or MATCHES say no value."""
+    if not isinstance(pattern, str) or len(pattern) > LONGEST_PATTERN:
+        gathering.reject(pattern, "an indicator without a readable pattern")
+        return
+    met = False
+    for kind, field, negated, operator, value, several in _COMPARISON.findall(pattern):
+        met = True
+        canonical = _meaning(kind, field)
+        if canonical is None or negated:
+            continue
+        if operator in {"=", "=="}:
+            gathering.add(canonical, _ESCAPE.sub(r"\1", value))
+        elif operator == "IN":
+            for one in _STRING.findall(several):
+                gathering.add(canonical, _ESCAPE.sub(r"\1", one))
+    if not met:
+        gathering.reject(pattern, "no pattern of STIX 2")
+
+
+def _meaning(kind: str, field: str) -> Canonical | None:
+    """What a pattern's object path holds: a canonical form, or None where it is no sample of ours."""
+    if field == "value":
+        return _VALUES.get(kind)
+    if kind == "file":
+        if field == "name":
+            return file_name
+        if field.startswith("hashes"):
+            return digest if _hash_name(field[6:].strip(".'\"[]")) in _HASHES else None
+        return None
+    if field.endswith("value") and (kind, field.partition("_ref")[0]) in _HOST_REFS:
+        return host
+    return None
+
+
+_HOST_REFS = {("network-traffic", "dst"), ("network-traffic", "src"), ("domain-name", "resolves_to")}
