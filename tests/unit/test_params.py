@@ -1,0 +1,78 @@
+"""params.yaml is read strictly, and a trigger form may replace single values."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from threatwalk.errors import ParamsError
+from threatwalk.params import Params, Pay, load, override, parse
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def raw() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_committed_file_is_valid() -> None:
+    params = load(ROOT / "params.yaml")
+
+    assert params.reward.pay is Pay.GAIN
+    assert params.filters[:3] == ("dns", "whois", "virustotal")
+    assert params.feeds[0].url == "https://www.circl.lu/doc/misp/feed-osint/"
+
+
+def test_an_unknown_parameter_is_named_with_its_place(raw: dict) -> None:
+    raw["reward"]["pays"] = "gain"
+
+    with pytest.raises(ParamsError, match=r"params\.reward: unknown parameter 'pays'"):
+        parse(Params, raw, "params")
+
+
+def test_a_missing_parameter_is_named(raw: dict) -> None:
+    del raw["walk"]["steps"]
+
+    with pytest.raises(ParamsError, match=r"params\.walk: parameter 'steps' is missing"):
+        parse(Params, raw, "params")
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "said"),
+    [
+        ("seed", "1", "params.seed should be of type int"),
+        ("seed", True, "params.seed should be of type int"),
+        ("reward.pay", "both", "params.reward.pay should be one of level, gain"),
+        ("filters", "dns", "params.filters should be a list"),
+        ("evaluate.budgets", [5, "x"], r"params.evaluate.budgets\[1\] should be of type int"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_wrong_value_is_named(raw: dict, dotted: str, value: object, said: str) -> None:
+    with pytest.raises(ParamsError, match=said):
+        parse(Params, override(raw, {dotted: value}), "params")
+
+
+def test_a_value_of_none_changes_nothing(raw: dict) -> None:
+    assert override(raw, {"reward.pay": None}) == raw
+
+
+def test_overriding_leaves_the_original_alone(raw: dict) -> None:
+    changed = override(raw, {"reward.pay": "level"})
+
+    assert changed["reward"]["pay"] == "level"
+    assert raw["reward"]["pay"] == "gain"
+
+
+def test_overriding_an_unknown_parameter_is_an_error(raw: dict) -> None:
+    with pytest.raises(ParamsError, match=r"'reward\.nothing' is no parameter"):
+        override(raw, {"reward.nothing": 1})
+
+
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("a: [", encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=r"broken\.yaml cannot be read"):
+        load(path)
