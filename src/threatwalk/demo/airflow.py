@@ -45,6 +45,13 @@ class Airflow:
         tasks: list[dict[str, Any]] = answer["task_instances"]
         return tasks
 
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> str:
+        """The last lines that a task's command printed."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{max(attempt, 1)}"
+        content = self._call("GET", path, headers={"Accept": "application/json"})["content"]
+        said = [str(line.get("event", "")) for line in content if line.get("logger", "").endswith("SubprocessHook")]
+        return " | ".join(said[-8:-1] if len(said) > 1 else said)
+
     def follow(self, dag_id: str, *, timeout_s: float, tell: Callable[[str], None]) -> str:
         """Wait for the newest run of a DAG to end; tells each task as it starts and ends. The run's id.
 
@@ -66,7 +73,8 @@ class Airflow:
                         tell(f"{dag_id}.{name}: {state}{took}")
                     told[name] = state
                     if state in {"failed", "up_for_retry"}:
-                        raise DataError(f"{dag_id}.{name} failed; its log: {self.url}/dags/{dag_id}")
+                        why = self.log(dag_id, run["dag_run_id"], name, task["try_number"])
+                        raise DataError(f"{dag_id}.{name} failed: {why}")
                 if run["state"] == "success":
                     return str(run["dag_run_id"])
                 if run["state"] == "failed":
