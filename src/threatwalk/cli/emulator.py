@@ -18,3 +18,56 @@ def world(seed: int, reports: int, out: Path) -> None:
     click.echo(
         f"{written.reports} reports, {written.samples} samples, {written.rows} rows of answers in {out}"
     )
+
+
+@click.command()
+@click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another world.")
+@click.option("--reports", type=click.IntRange(10), default=1000, show_default=True)
+@click.option("--world", "folder", type=click.Path(path_type=Path), help="Serve this corpus folder instead.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="HTTP; 0 takes a free one.")
+@click.option("--dns-port", type=click.IntRange(0, 65535), default=0, help="DNS, UDP and TCP.")
+@click.option("--whois-port", type=click.IntRange(0, 65535), default=0)
+@click.option("--endpoints", type=click.Path(path_type=Path), help="JSON file to write when all are ready.")
+@click.option("--log", "log_path", type=click.Path(path_type=Path), help="Request log, JSON lines.")
+@click.option("--faults", "plan", type=click.Path(path_type=Path), help="What goes wrong, a JSON file.")
+@click.option("--key", default="emulated", show_default=True, help="The API key that every source accepts.")
+def emulator(
+    seed: int,
+    reports: int,
+    folder: Path | None,
+    port: int,
+    dns_port: int,
+    whois_port: int,
+    endpoints: Path | None,
+    log_path: Path | None,
+    plan: Path | None,
+    key: str,
+) -> None:
+    """Play a made-up internet on this machine until stopped: its feed, DNS, WHOIS, RDAP and APIs.
+
+    THREATWALK_ENDPOINTS=FILE sends every other command to it.
+    """
+    from threatwalk.emulator import faults, feed, serve
+    from threatwalk.emulator.answers import Answers
+    from threatwalk.emulator.log import RequestLog
+    from threatwalk.emulator.recorded import Recorded
+    from threatwalk.emulator.world import make_world
+
+    trouble = faults.read(plan) if plan is not None else faults.Faults()
+    if folder is not None:
+        answers: Answers = Recorded(folder / "answers")
+        files = feed.of_folder(folder / "reports")
+    else:
+        made = make_world(seed, reports)
+        answers, files = serve.Generated(made), feed.of_reports(made.reports)
+    ports = serve.Ports(http=port, dns=dns_port, whois=whois_port)
+
+    async def starting() -> serve.Emulator:
+        running = await serve.start(
+            answers, files, ports=ports, key=key, log=RequestLog(log_path), faults=trouble
+        )
+        for name, where in running.endpoints.items():
+            click.echo(f"{name:12} {where}")
+        return running
+
+    serve.run(starting, endpoints)

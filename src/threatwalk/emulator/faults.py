@@ -1,0 +1,114 @@
+"""What the emulator does wrong on purpose: a plan of faults by source, drawn from a seed."""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from threatwalk.errors import UsageError
+
+_STATUSES = frozenset({"400", "401", "403", "404", "429", "500", "502", "503", "504"})
+_SHAPES = frozenset({"reset", "drop", "truncated", "garbage", "wrong_type", "slow", "throttled"})
+NAMES = _STATUSES | _SHAPES
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault: a status, or `reset`, `drop` (never answered), `truncated`, `garbage`, `wrong_type`,
+    `throttled` (prose on port 43, 429 with Retry-After over HTTP) or `slow` (delayed, else right).
+    """
+
+    name: str
+    delay_s: float = 0.0
+
+    @property
+    def status(self) -> int:
+        """The HTTP status in place of an answer; 0 where the answer itself is sent."""
+        return 429 if self.name == "throttled" else int(self.name) if self.name.isdigit() else 0
+
+    def spoil(self, body: bytes) -> bytes:
+        """The body as this fault leaves it."""
+        if self.name == "garbage":
+            return b"<html><body>\x00\xff Service is under maintenance" + body[:40][::-1]
+        return b'"ok"' if self.name == "wrong_type" else body
+
+
+class Faults:
+    """The plan: for each source the share of its questions that each fault spoils.
+
+    Each source draws from a generator of its own, so its n-th question always fares alike.
+    """
+
+    def __init__(
+        self, shares: dict[str, dict[str, float]] | None = None, *, seed: int = 0, slow_s: float = 1
+    ):
+        self._shares = shares or {}
+        self._slow_s = slow_s
+        self._draws = {source: random.Random(f"{seed} {source}") for source in self._shares}
+
+    def draw(self, source: str) -> Fault | None:
+        """What happens to the next question to that source; None: nothing."""
+        shares = self._shares.get(source)
+        if shares is None:
+            return None
+        point = self._draws[source].random()
+        for name, share in shares.items():
+            point -= share
+            if point < 0:
+                return Fault(name, self._slow_s if name == "slow" else 0.0)
+        return None
+
+
+def read(path: Path) -> Faults:
+    """The plan of a JSON file: `{"seed": 1, "slow_s": 2, "sources": {"otx": {"503": 0.1, "reset": 0.05}}}`.
+
+    Raises:
+        UsageError: it cannot be read, names an unknown fault, or its shares pass 1.
+    """
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        sources = {
+            str(source): {str(name): float(share) for name, share in shares.items()}
+            for source, shares in plan.get("sources", {}).items()
+        }
+        seed, slow_s = int(plan.get("seed", 0)), float(plan.get("slow_s", 1))
+    except (OSError, ValueError, TypeError, AttributeError) as err:
+        raise UsageError(f"the fault plan {path} cannot be read: {err}") from err
+    unknown = set(plan) - {"seed", "slow_s", "sources"}
+    if unknown:
+        raise UsageError(f"the fault plan {path} holds an unknown word {min(unknown)!r}")
+    for source, shares in sources.items():
+        for name, share in shares.items():
+            if name not in NAMES or not 0 <= share <= 1:
+                raise UsageError(
+                    f"the fault plan {path}: {source} has {name!r}: {share}; known are {', '.join(sorted(NAMES))}"
+                )
+        if sum(shares.values()) > 1 + 1e-9:
+            raise UsageError(f"the fault plan {path}: the shares of {source} pass 1")
+    return Faults(sources, seed=seed, slow_s=slow_s)
+
+
+_VT_CODES = {
+    400: ("BadRequestError", "The request is malformed"),
+    401: ("WrongCredentialsError", "Wrong API key"),
+    403: ("ForbiddenError", "You are not authorized to perform the requested operation"),
+    404: ("NotFoundError", "Resource not found"),
+    429: ("QuotaExceededError", "Quota exceeded"),
+    503: ("TransientError", "Transient error, please retry later"),
+    504: ("DeadlineExceededError", "The operation took too long to complete"),
+}
+
+
+def wording(source: str, status: int) -> tuple[bytes, str]:
+    """Body and media type of an error as that source words it."""
+    if source == "virustotal" and status in _VT_CODES:
+        code, message = _VT_CODES[status]
+        return json.dumps({"error": {"code": code, "message": message}}).encode(), "application/json"
+    if source in {"shodan", "internetdb"} and status in {403, 404, 429}:
+        return json.dumps({"error": "Request rejected; please try again"}).encode(), "application/json"
+    if source == "otx" and status < 500:
+        return json.dumps({"detail": "Request was throttled."}).encode(), "application/json"
+    if source == "rdap":
+        return json.dumps({"errorCode": status, "title": "Error"}).encode(), "application/rdap+json"
+    text = f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\r\n"
+    return text.encode(), "text/html"
