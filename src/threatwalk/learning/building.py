@@ -1,0 +1,264 @@
+"""Building the compiled dataset: strings become numbers, evidence becomes edges, once.
+
+Two things make an edge leak a report's own content: evidence that cites the report (or one of its
+group), and evidence younger than the report. Both are kept for each edge; `Dataset.valid` decides.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from threatwalk.errors import DataError, SampleError
+from threatwalk.learning.dataset import ARRAYS, KINDS, NEVER, NO_GROUP, PARTS, UNDATED, VERSION
+from threatwalk.sample import Kind, host
+
+Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
+
+_SEPARATOR = "\x1f"  # below every character of a kind or value: keys sort as (kind, value) do
+_TOKENS = re.compile(r"[/?#=&\s]+")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Texts of samples, each once, and rows as numbers into them (-1: none)."""
+
+    texts: pa.Array
+    codes: Ints
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Answers as rows: filter (its number), origin and found sample, day and group of the evidence."""
+
+    filter: NDArray[np.int16]
+    origin: Keys
+    found: Keys
+    day: Ints
+    group: Ints
+
+
+@dataclass(frozen=True)
+class Goals:
+    """Reports in the order of their ids, and their samples as rows (report number, key)."""
+
+    ids: tuple[str, ...]
+    owner: Longs
+    samples: Keys
+    day: Ints
+    group: Ints
+    part: NDArray[np.uint8]
+    styles: tuple[str | None, ...]
+
+
+def goals(
+    reports: pa.Table, groups: Mapping[str, int], parts: Mapping[str, str], styles: Mapping[str, str]
+) -> Goals:
+    """The rows of reports.parquet as goals.
+
+    Raises:
+        DataError: a report is in no part of the split.
+    """
+    names = pc.unique(reports["report"]).to_pylist()
+    ids = tuple(sorted(names))
+    missing = [name for name in ids if name not in groups or name not in parts]
+    if missing:
+        raise DataError(f"split.json does not name report {missing[0]!r}: run split again")
+    number = pc.index_in(reports["report"], pa.array(ids)).to_numpy().astype(np.int64)
+    published = reports["published"].cast(pa.int32()).fill_null(NEVER).to_numpy()
+    day = np.full(len(ids), NEVER, dtype=np.int32)
+    day[number] = published
+    return Goals(
+        ids=ids,
+        owner=number,
+        samples=keys(reports["kind"], reports["value"]),
+        day=day,
+        group=np.array([groups[name] for name in ids], dtype=np.int32),
+        part=np.array([PARTS.index(parts[name]) for name in ids], dtype=np.uint8),
+        styles=tuple(styles.get(name) for name in ids),
+    )
+
+
+def keys(kind: pa.ChunkedArray, value: pa.ChunkedArray) -> Keys:
+    """Two columns of text as one dictionary of distinct samples; null where either is."""
+    joined = pc.binary_join_element_wise(kind, value, _SEPARATOR)
+    coded = (
+        joined.combine_chunks().dictionary_encode()
+        if len(joined)
+        else pa.array([], pa.string()).dictionary_encode()
+    )
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    codes = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int32)
+    return Keys(coded.dictionary, codes)
+
+
+def evidence(answers: pa.Table, filters: tuple[str, ...], cited: Mapping[str, int]) -> Evidence:
+    """A table of answers (`archive.tables`) as evidence; `cited` gives a report id's group."""
+    first = pc.cast(pc.floor_temporal(answers["first_seen"], unit="day"), pa.int64())
+    day = pc.divide(first, 86_400_000_000).fill_null(UNDATED).to_numpy().astype(np.int32)
+    number = pc.index_in(answers["filter"], pa.array(filters)).to_numpy().astype(np.int16)
+    return Evidence(
+        filter=number,
+        origin=keys(answers["kind"], answers["value"]),
+        found=keys(answers["found_kind"], answers["found_value"]),
+        day=day,
+        group=_cited(answers["reference"], cited),
+    )
+
+
+def merged(texts: pa.Array) -> pa.Array:
+    """Every URL as its host: the two count as one sample."""
+    prefix = Kind.URL + _SEPARATOR
+    return pa.array(
+        [_host(text[len(prefix) :], text) if text.startswith(prefix) else text for text in texts.to_pylist()],
+        pa.string(),
+    )
+
+
+def _host(url: str, otherwise: str) -> str:
+    match = re.match(r"[^:]+://(?:[^@/?#]*@)?(\[[^\]]*\]|[^:/?#]*)", url)
+    try:
+        found = host(match.group(1)) if match else None
+    except SampleError:
+        found = None
+    return f"{found.kind}{_SEPARATOR}{found.value}" if found else otherwise
+
+
+def _cited(reference: pa.ChunkedArray, groups: Mapping[str, int]) -> Ints:
+    """The group of the report that each reference names, by its id or as a part of a URL."""
+    if reference.null_count == len(reference):
+        return np.full(len(reference), NO_GROUP, dtype=np.int32)
+    coded = reference.combine_chunks().dictionary_encode()
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    table = np.full(len(coded.dictionary) + 1, NO_GROUP, dtype=np.int32)
+    for i, text in enumerate(coded.dictionary.to_pylist()):
+        named = [text, *reversed(_TOKENS.split(text))]
+        table[i] = next((groups[name] for name in named if name in groups), NO_GROUP)
+    found: Ints = table[pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)]
+    return found
+
+
+@dataclass
+class Builder:
+    """Collects goals and evidence, then numbers everything and writes the folder."""
+
+    filters: tuple[str, ...]
+    accepts: NDArray[np.bool_]  # (F, K)
+    goals: Goals
+    audit: bool
+    merge_hosts: bool = False
+    parts: list[Evidence] = field(default_factory=list)
+
+    def add(self, rows: Evidence) -> None:
+        self.parts.append(rows)
+
+    def save(self, folder: Path) -> None:
+        """Number the samples and write the dataset; what stood in `folder` is replaced whole."""
+        texts, (goal_ids, *ids) = self._numbered()
+        arrays = self._edges(len(texts), [(ids[2 * i], ids[2 * i + 1]) for i in range(len(self.parts))])
+        arrays |= self._goal_arrays(len(texts), goal_ids)
+        split = pc.split_pattern(texts, _SEPARATOR, max_splits=1)
+        kind, value = pc.list_element(split, 0), pc.list_element(split, 1)
+        arrays["kind"] = pc.index_in(kind, pa.array([str(k) for k in KINDS])).to_numpy().astype(np.uint8)
+        arrays["accepts"] = self.accepts
+        samples = pa.table({"kind": kind.dictionary_encode(), "value": value})
+        reports = pa.table({"report": self.goals.ids, "style": pa.array(self.goals.styles, pa.string())})
+        _write(folder, arrays, samples=samples, goals=reports, filters=self.filters, audit=self.audit)
+
+    def _numbered(self) -> tuple[pa.Array, list[Longs]]:
+        """All sample texts in order, and for each set of keys the number of each of its rows."""
+        sets = [self.goals.samples, *(k for part in self.parts for k in (part.origin, part.found))]
+        texts = [merged(one.texts) if self.merge_hosts else one.texts for one in sets]
+        distinct = pc.unique(pa.chunked_array(texts, pa.string()))
+        order = pc.array_sort_indices(distinct)
+        everything = distinct.take(order)
+        numbers = []
+        for one, text in zip(sets, texts, strict=True):
+            table = np.append(pc.index_in(text, everything).to_numpy(zero_copy_only=False), -1)
+            numbers.append(table[one.codes].astype(np.int64))
+        return everything, numbers
+
+    def _edges(self, n: int, ids: list[tuple[Longs, Longs]]) -> dict[str, NDArray[np.generic]]:
+        """Evidence rows -> one edge for each (filter, origin, found), rows by filter and origin."""
+        asked = np.zeros((len(self.filters), n), dtype=np.bool_)
+        for rows, (origin, _) in zip(self.parts, ids, strict=True):
+            asked[rows.filter, origin] = True
+        kept = [(found >= 0) & (found != origin) for origin, found in ids]
+        row = _joined(
+            [
+                rows.filter[k].astype(np.int64) * n + origin[k]
+                for rows, (origin, _), k in zip(self.parts, ids, kept, strict=True)
+            ]
+        )
+        edge = row * n + _joined([found[k] for (_, found), k in zip(ids, kept, strict=True)])
+        day = _joined([rows.day[k] for rows, k in zip(self.parts, kept, strict=True)])
+        group = _joined([rows.group[k] for rows, k in zip(self.parts, kept, strict=True)])
+        order = np.lexsort((day, edge))
+        edge, day, group = edge[order], day[order], group[order]
+        fresh = np.concatenate([[True], edge[1:] != edge[:-1]]) if len(edge) else np.zeros(0, dtype=np.bool_)
+        starts = np.flatnonzero(fresh)
+        owner = np.cumsum(fresh) - 1
+        later = np.where(group != group[starts][owner], day, NEVER).astype(np.int32)
+        row = edge[starts] // n if n else edge[starts]
+        counts = np.bincount(row, minlength=len(self.filters) * n).reshape(len(self.filters), n)
+        indptr = np.zeros((len(self.filters), n + 1), dtype=np.int64)
+        np.cumsum(counts, axis=1, out=indptr[:, 1:])
+        indptr += (np.cumsum(indptr[:, -1]) - indptr[:, -1])[:, None]
+        return {
+            "asked": asked,
+            "indptr": indptr,
+            "found": (edge[starts] % n if n else edge[starts]).astype(np.int32),
+            "first_day": day[starts].astype(np.int32),
+            "first_group": group[starts].astype(np.int32),
+            "other_day": np.minimum.reduceat(later, starts) if len(starts) else later,
+        }
+
+    def _goal_arrays(self, n: int, ids: Longs) -> dict[str, NDArray[np.generic]]:
+        pairs = np.unique(self.goals.owner * n + ids)  # merging may make two samples one
+        sizes = np.bincount(pairs // n, minlength=len(self.goals.ids))
+        return {
+            "goal_indptr": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            "goal_found": (pairs % n).astype(np.int32),
+            "part": self.goals.part,
+            "group": self.goals.group,
+            "day": self.goals.day,
+        }
+
+
+def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.int64]:
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+
+
+def _write(
+    folder: Path,
+    arrays: dict[str, NDArray[np.generic]],
+    *,
+    samples: pa.Table,
+    goals: pa.Table,
+    filters: Iterable[str],
+    audit: bool,
+) -> None:
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    digest = hashlib.sha256()
+    for name in ARRAYS:
+        np.save(fresh / f"{name}.npy", arrays[name], allow_pickle=False)
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    for name, table in (("samples", samples), ("goals", goals)):
+        pq.write_table(table, fresh / f"{name}.parquet", compression="zstd", store_schema=False)
+        digest.update((fresh / f"{name}.parquet").read_bytes())
+    meta = {"version": VERSION, "filters": list(filters), "audit": audit, "digest": digest.hexdigest()}
+    (fresh / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    fresh.rename(folder)

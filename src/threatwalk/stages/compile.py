@@ -1,0 +1,64 @@
+"""Stage compile: reports, split and answers as the arrays of `learning.dataset`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from threatwalk.archive import tables
+from threatwalk.errors import DataError
+from threatwalk.learning import building
+from threatwalk.learning.dataset import KINDS
+from threatwalk.params import Params
+try:
+    from threatwalk.sources import catalog
+except ImportError:
+    catalog = None  # until it is there
+
+
+def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: Path) -> None:
+    """Read reports.parquet, split.json and `corpus`/answers; write the folder `compiled`.
+
+    A corpus without answers is compiled too: every question is then "not asked".
+
+    Raises:
+        DataError: a file is absent or holds something else.
+    """
+    try:
+        table = pq.read_table(reports)
+    except (OSError, pa.ArrowException) as err:
+        raise DataError(f"{reports} is no table of reports, run threatwalk ingest: {err}") from err
+    groups, parts = _split(split)
+    goals = building.goals(table, groups, parts, _styles(corpus / "world.json"))
+    files = [t for _, t in tables.each_file(corpus / "answers")] if (corpus / "answers").is_dir() else []
+    named = {name for answers in files for name in pc.unique(answers["filter"]).to_pylist()}
+    filters = (*params.filters, *sorted(named - set(params.filters)))
+    accepts = np.array([[catalog is None or kind in catalog.accepts(name) for kind in KINDS] for name in filters])
+    builder = building.Builder(
+        filters, accepts, goals, audit=params.compile.audit, merge_hosts=params.compile.merge_hosts
+    )
+    for answers in files:
+        builder.add(building.evidence(answers, filters, groups))
+    builder.save(compiled)
+
+
+def _split(path: Path) -> tuple[dict[str, int], dict[str, str]]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        return table["groups"], table["parts"]
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise DataError(f"{path} is no split of reports, run threatwalk split: {err!r}") from err
+
+
+def _styles(path: Path) -> dict[str, str]:
+    """The style of each report of a generated world; empty where the corpus is no such world."""
+    if not path.is_file():
+        return {}
+    try:
+        table = json.loads(path.read_text(encoding="utf-8")).get("styles", {})
+        return {str(report): str(style) for report, style in table.items()}
+    except (OSError, ValueError, AttributeError) as err:
+        raise DataError(f"{path} does not describe a world: {err!r}") from err
