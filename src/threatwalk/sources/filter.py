@@ -1,7 +1,7 @@
 """A filter asks one source about one sample: what it accepts and yields is data, not code."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -10,14 +10,18 @@ from threatwalk.sample import Kind, Sample
 
 
 class Opsec(StrEnum):
-    """Who may learn of the question, from the safest to the least safe (PROVIDERS.md, 13)."""
+    """Who may learn of the question, from the safest to the least safe."""
 
-    LOCAL = "local"
-    THIRD_PARTY = "third_party"
-    REGISTRY = "registry"
-    ACTIVE_DNS = "active_dns"
-    ACTIVE_TOUCH = "active_touch"
-    DISCLOSING = "disclosing"
+    LOCAL = "local"  # nobody: the source lies on this machine
+    THIRD_PARTY = "third_party"  # the company behind a database of earlier observations
+    REGISTRY = "registry"  # a registry of domains or addresses
+    ACTIVE_DNS = "active_dns"  # maybe the adversary's own name server
+    ACTIVE_TOUCH = "active_touch"  # the adversary's machine
+    DISCLOSING = "disclosing"  # the public
+
+    @property
+    def rank(self) -> int:
+        return list(Opsec).index(self)
 
 
 class Status(StrEnum):
@@ -28,32 +32,85 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Calls that the source allows: None where it publishes no limit for that span."""
+    """Requests that the source allows: None where it publishes no limit for that span."""
 
     per_minute: int | None = None
     per_day: int | None = None
     per_month: int | None = None
 
+    @property
+    def limited(self) -> bool:
+        return self != Quota()
+
+
+class NotKnownError(Exception):
+    """The source answered properly that it knows nothing of the sample: an empty answer, no failure.
+
+    `raw` is the body that said so, for the archive.
+    """
+
+    def __init__(self, raw: str) -> None:
+        super().__init__("not known")
+        self.raw = raw
+
 
 class Session(Protocol):
-    """What an adapter may use of the outside world; the gate makes one for each question."""
+    """What an adapter may use of the outside world. Every request passes quota, allow list and limits.
 
-    endpoint: str  # base URL, or host:port, where the source listens
+    All raise UnavailableError (unreachable, too slow, too large, nonsense), QuotaError (throttled) or
+    GuardError (not on the allow list).
+    """
+
     key: str | None
 
-    async def get(
-        self, path: str, *, params: dict[str, str] | None = None, headers: dict[str, str] | None = None
-    ) -> str:
-        """The body of a GET below `endpoint`; raises NotKnown, UnavailableError or QuotaError."""
+    def endpoint(self, name: str) -> str:
+        """Where one of the filter's endpoints lies: a base URL without a slash at its end, or host:port."""
         ...
+
+    def moved(self, name: str) -> bool:
+        """Whether that endpoint was sent elsewhere than to its public host."""
+        ...
+
+    async def get(
+        self,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """The body of a GET. 404 is NotKnownError."""
+        ...
+
+    async def udp(self, endpoint: str, messages: list[bytes]) -> list[bytes]:
+        """The replies to DNS messages (told apart by id and question), sent at once, in their order."""
+        ...
+
+    async def tcp(self, endpoint: str, message: bytes, *, framed: bool = False) -> bytes:
+        """What a TCP server says to a message until it closes; `framed`: with DNS's two-byte lengths."""
+        ...
+
+    def trust(self, hosts: Iterable[str]) -> None:
+        """Let this filter's requests go to these public hosts too, on the ports of HTTPS and whois."""
+        ...
+
+    @property
+    def memo(self) -> dict[str, object]:
+        """What the adapter wants to remember while the program runs (a bootstrap file, say)."""
+        ...
+
+
+Ask = Callable[[Sample, Session], Awaitable[str]]
+Read = Callable[[Sample, str], Iterable[Pivot]]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One source of the paper's figure 2, as an adapter.
+    """One source of the paper's figure 2.
 
     `ask` is the only part that touches the network; it returns the raw answer as text, which the
-    archive keeps. `read` is pure: the pivots that a raw answer holds.
+    archive keeps, and raises NotKnownError for a proper "not found". `read` is pure: the pivots that
+    a raw answer holds; it raises AnswerError where the text is no answer of this source. Both are
+    None where the source has no adapter yet. `endpoints` are named as THREATWALK_ENDPOINTS names them.
     """
 
     name: str
@@ -63,8 +120,8 @@ class Filter:
     opsec: Opsec
     quota: Quota
     status: Status
-    endpoint: str
-    needs_key: bool
     terms: str
-    ask: Callable[[Sample, Session], Awaitable[str]]
-    read: Callable[[Sample, str], Iterable[Pivot]]
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    needs_key: bool = False
+    ask: Ask | None = None
+    read: Read | None = None

@@ -1,0 +1,162 @@
+"""DNS: what a name resolves to now, and which name an address points back to.
+
+Asked at one configured resolver over UDP, over TCP where an answer is truncated. The raw answer is
+JSON in the form of DNS over HTTPS (`{"Status": ..., "Answer": [{"type": ..., "data": ...}]}`), one
+object for each type asked.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.reversename
+
+from threatwalk.errors import AnswerError, UnavailableError
+from threatwalk.pivot import Pivot
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources.body import as_ip, as_name, table, tables
+from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+
+_IPS = frozenset({Kind.IPV4, Kind.IPV6})
+_NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+
+# CNAME needs no question of its own: a resolver answers every type with the chain that leads there.
+_FORWARD = tuple(map(dns.rdatatype.from_text, ("A", "AAAA", "MX", "NS", "TXT")))
+_REVERSE = (dns.rdatatype.PTR,)
+_KNOWING = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
+_SPF = re.compile(
+    r"[+?~-]?(?:ip4|ip6):([0-9a-f.:]+)(/\d+)?|[+?~-]?(?:include|a|mx|exists):(\S+)|redirect=(\S+)"
+)
+
+# Where the name stands in a record's data, counted from its end (MX: preference name; SOA: mname first).
+_NAME_FIELD = {2: 0, 5: 0, 12: 0, 15: 1, 33: 3, 6: 0}  # NS CNAME PTR MX SRV SOA
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    name, types = _question(sample)
+    resolver = session.endpoint("dns")
+    queries = [dns.message.make_query(name, type_, use_edns=0, payload=1232) for type_ in types]
+    wires = await session.udp(resolver, [query.to_wire() for query in queries])
+    responses = [_parse(wire) for wire in wires]
+    cut = [i for i, response in enumerate(responses) if response.flags & dns.flags.TC]
+    whole = await asyncio.gather(
+        *(session.tcp(resolver, queries[i].to_wire(), framed=True) for i in cut),
+    )
+    for i, wire in zip(cut, whole, strict=True):
+        responses[i] = _parse(wire)
+    for query, response in zip(queries, responses, strict=True):
+        if not query.is_response(response):
+            raise UnavailableError("the resolver answered another question")
+        if response.rcode() not in _KNOWING:
+            raise UnavailableError(f"the resolver answered {dns.rcode.to_text(response.rcode())}")
+    raw = json.dumps({"responses": [_shown(response) for response in responses]}, separators=(",", ":"))
+    if not any(response.answer for response in responses):
+        raise NotKnownError(raw)  # NXDOMAIN, or the name exists and holds nothing of this
+    return raw
+
+
+def _question(sample: Sample) -> tuple[dns.name.Name, tuple[dns.rdatatype.RdataType, ...]]:
+    if sample.kind in _IPS:
+        return dns.reversename.from_address(sample.value), _REVERSE
+    try:
+        return dns.name.from_text(sample.value), _FORWARD
+    except dns.exception.DNSException as err:
+        raise AnswerError(f"{sample} is no name that DNS can carry") from err
+
+
+def _parse(wire: bytes) -> dns.message.Message:
+    try:
+        return dns.message.from_wire(wire, ignore_trailing=True)
+    except dns.message.Truncated as err:
+        message: dns.message.Message = err.message()  # type: ignore[no-untyped-call]
+        return message
+    except (dns.exception.DNSException, ValueError) as err:
+        raise UnavailableError(f"the resolver's answer is broken: {type(err).__name__}") from err
+
+
+def _shown(response: dns.message.Message) -> dict[str, Any]:
+    question = response.question[0]
+    return {
+        "Status": int(response.rcode()),
+        "Question": [{"name": question.name.to_text(), "type": int(question.rdtype)}],
+        "Answer": [
+            {
+                "name": rrset.name.to_text(),
+                "type": int(rrset.rdtype),
+                "TTL": rrset.ttl,
+                "data": rdata.to_text(),
+            }
+            for rrset in response.answer
+            for rdata in rrset
+        ],
+    }
+
+
+def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    body = table("dns", raw)
+    responses = body.get("responses", [body])
+    if not isinstance(responses, list) or not all(
+        isinstance(response, dict) and isinstance(response.get("Status"), int) for response in responses
+    ):
+        raise AnswerError("dns answered what is no DNS answer")
+    for response in responses:
+        if response["Status"] not in _KNOWING:
+            raise AnswerError(f"dns answered {dns.rcode.to_text(dns.rcode.Rcode(response['Status']))}")
+        for record in tables(response.get("Answer")):
+            for found in _found(record):
+                if found != sample:
+                    yield Pivot(sample, "dns", found)
+
+
+def _found(record: dict[str, Any]) -> Iterator[Sample]:
+    type_, data = record.get("type"), record.get("data")
+    if not isinstance(data, str):
+        return
+    found = None
+    if type_ in {dns.rdatatype.A, dns.rdatatype.AAAA}:
+        found = as_ip(data)
+    elif type_ in _NAME_FIELD:
+        fields = data.split()
+        found = as_name(fields[_NAME_FIELD[type_]]) if len(fields) > _NAME_FIELD[type_] else None
+    elif type_ in {dns.rdatatype.TXT, dns.rdatatype.SPF}:
+        yield from _spf(data)
+    if found:
+        yield found
+
+
+def _spf(text: str) -> Iterator[Sample]:
+    """The single addresses and names that an SPF record (RFC 7208) allows to send mail."""
+    plain = text.replace('" "', "").strip('"')
+    if not plain.lower().startswith("v=spf1"):
+        return
+    for ip, length, name, redirect in _SPF.findall(plain.lower()):
+        if ip:
+            found = as_ip(ip)
+            whole = {Kind.IPV4: "/32", Kind.IPV6: "/128"}
+            if found and length in {"", whole[found.kind]}:
+                yield found  # a range names no single sample
+        elif (host := as_name((name or redirect).partition("/")[0])) is not None:
+            yield host
+
+
+filter_ = Filter(
+    "dns",
+    "DNS",
+    accepts=_IPS | _NAMES,
+    yields=_IPS | _NAMES,
+    opsec=Opsec.ACTIVE_DNS,
+    quota=Quota(per_minute=600),
+    status=Status.LIVE,
+    terms="Public resolvers ask for restraint; use your own with THREATWALK_ENDPOINTS where you have one.",
+    endpoints={"dns": "1.1.1.1:53"},
+    ask=_ask,
+    read=_read,
+)
