@@ -1,64 +1,80 @@
 """Reading a document of any form: the form is recognised by content, whatever the file is called."""
 
 import codecs
-import importlib
+import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from threatwalk.errors import DocumentError
-from threatwalk.reports import misp, stix1, stix2
+from threatwalk.reports import misp, stix1, stix2, store, trails
 from threatwalk.reports.report import Report
 
 LARGEST = 256 * 1024 * 1024  # bytes of one document
-HEAD = 65536
+HEAD = 4096  # bytes by which a form is recognised
+
+_BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 
 _BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
          (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 _STRUCTURED = {".json", ".xml", ".stix", ".stix2"}
 
 
+def files(root: Path) -> Iterator[Path]:
+    """The files of a folder in the order of their paths, or the one file that `root` is.
+
+    Hidden files are left out, and links that lead out of the folder.
+    """
+    if not root.is_dir():
+        yield root
+        return
+    inside = root.resolve()
+    for path in sorted(root.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(root).parts) or not path.is_file():
+            continue
+        if not path.is_symlink() or path.resolve().is_relative_to(inside):
+            yield path
+
+
 def read(path: Path, relative_to: Path | None = None, *, source: str = "") -> Iterator[Report]:
     """The reports of a file; their `path` is told relative to a folder where one is given.
 
-    A file that is no report (a feed's manifest, a text of a form that is not read) gives nothing.
+    A file that is no report (a feed's manifest or state, a text of a form that is not read) gives nothing.
 
     Raises:
         DocumentError: it should be a report and cannot be read as one; says why.
         OSError: the file cannot be opened.
     """
     name = str(path.relative_to(relative_to)) if relative_to and path != relative_to else path.name
+    if not path.is_file():
+        raise DocumentError(f"{name}: is no regular file")
     size = path.stat().st_size
     if size > LARGEST:
         raise DocumentError(f"{name}: holds {size} bytes, more than {LARGEST}")
-    if not path.is_file():
-        raise DocumentError(f"{name}: is no regular file")
-    table = _table_reader(path)
-    if table is not None:
-        yield from table(path)
-        return
-    data = path.read_bytes()
-    if not data.strip():
-        raise DocumentError(f"{name}: is empty")
-    yield from parse(data, path=name, source=source)
+    yield from parse(path.read_bytes(), path=name, source=source)
 
 
 def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
-    """The reports in the bytes of a JSON or XML document; raises DocumentError."""
-    if stix1.recognises(data[:64]):
+    """The reports in the bytes of a document; raises DocumentError as `read` does."""
+    begins = data[:HEAD].replace(b"\0", b"").lstrip(_BLANK)[:1]
+    if not begins:
+        raise DocumentError(f"{path}: is empty, or begins with nothing but blanks")
+    if begins == b"<":
         yield from stix1.read(data, path=path, source=source)
-    elif data[:64].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1] in (b"{", b"["):
+    elif begins in {b"{", b"["}:
         document, recovered = load_json(data, path)
         yield from _json_reports(document, path=path, source=source, recovered=recovered)
+    elif trails.recognises(data[:HEAD]):
+        yield from trails.day(io.BytesIO(data), path)
     elif Path(path).suffix.lower() in _STRUCTURED or b"\0" in data[:HEAD]:
         raise DocumentError(f"{path}: is neither JSON nor XML")
 
 
 def _json_reports(document: Any, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
-    if misp.is_manifest(document):
+    if misp.is_manifest(document) or store.is_state(document):
         return
     if stix2.recognises(document):
         yield from stix2.read(document, path=path, source=source, recovered=recovered)
@@ -87,13 +103,3 @@ def load_json(data: bytes, path: str) -> tuple[Any, bool]:
         return json.loads(data.decode("utf-8", "replace"), strict=False), True
     except (ValueError, RecursionError) as err:
         raise DocumentError(f"{path}: is no JSON: {reason}") from err
-
-
-def _table_reader(path: Path) -> Callable[[Path], Iterator[Report]] | None:
-    """The reader of public pivot trails, where it knows the file."""
-    try:
-        trails = importlib.import_module("threatwalk.reports.trails")
-    except ModuleNotFoundError:
-        return None
-    with path.open("rb") as file:
-        return trails.read if trails.recognises(file.read(4096)) else None

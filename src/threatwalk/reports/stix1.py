@@ -32,11 +32,6 @@ _BEFORE_ROOT = re.compile(rb"[\s\xef\xbb\xbf\xff\xfe]*(?:<\?.*?\?>|<!--.*?-->)",
 _HARDENED = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 
 
-def recognises(head: bytes) -> bool:
-    """Whether a document begins like XML, in UTF-8 or UTF-16."""
-    return head.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<")
-
-
 def read(data: bytes, *, path: str = "", source: str = "") -> Iterator[Report]:
     """The packages of a document as reports; one that is not well-formed is recovered and marked so.
 

@@ -51,7 +51,7 @@ def read(path: Path) -> Iterator[Report]:
         DocumentError: the file is no CSV text.
     """
     with path.open("rb") as file:
-        yield from _day(file, str(path))
+        yield from day(file, str(path))
 
 
 def tweets(folder: Path) -> Iterator[Report]:
@@ -94,7 +94,7 @@ def _packed(path: Path) -> Iterator[Report]:
                     raise DocumentError(
                         f"{path}: {name} has {member.size:,} bytes, too many for a day of tweets"
                     )
-                yield from _day(io.BytesIO(content.read()), f"{path}/{name}")
+                yield from day(io.BytesIO(content.read()), f"{path}/{name}")
     except (tarfile.TarError, lzma.LZMAError, EOFError) as err:
         raise DocumentError(f"{path} is no tar.xz file, or a broken one: {err}") from err
 
@@ -107,7 +107,8 @@ class _Tweet:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def _day(content: BinaryIO, where: str) -> Iterator[Report]:
+def day(content: BinaryIO, where: str) -> Iterator[Report]:
+    """The tweets of one day's table, each a report whose path is `where`; raises DocumentError."""
     found: dict[str, _Tweet] = {}
     text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
     try:

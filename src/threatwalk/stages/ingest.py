@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from threatwalk.errors import DataError, DocumentError
 from threatwalk.params import Params
 from threatwalk.reports import bundle
-from threatwalk.reports.read import read
+from threatwalk.reports.read import files, read
 from threatwalk.reports.report import Report
 
 SCHEMA = pa.schema(
@@ -71,7 +71,7 @@ def run(
 
 
 def _documents(folder: Path, counts: Counter[str], progress: Progress) -> Iterator[Report]:
-    for number, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+    for number, path in enumerate(files(folder)):
         progress(number)
         found = 0
         # the first folder below reports/ is the feed or collection that a report came from

@@ -1,0 +1,266 @@
+"""Commands of the reports: read documents, collect feeds, look at what was collected."""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from threatwalk.cli.options import params_option
+from threatwalk.errors import DataError, DocumentError, ThreatwalkError, UnavailableError, UsageError
+from threatwalk.params import Feed, Form, Params
+from threatwalk.reports import quarantine, store
+from threatwalk.reports.read import LARGEST, files, read
+from threatwalk.reports.report import Report
+from threatwalk.settings import Settings, key
+
+_BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+
+
+def _say(text: str) -> None:
+    click.echo(f"threatwalk: {' '.join(text.split())}", err=True)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per report and line.")
+def extract(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Read the reports in files and folders: MISP, STIX 1 and STIX 2, told by their content.
+
+    A file that cannot be read is named, copied to quarantine with the reason, and stops nothing.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path} does not exist")
+    show: Callable[[Report], None] = _print_json if as_json else _Table()
+    counts: Counter[str] = Counter()
+    folder = Settings.from_env().quarantine / "extract"
+    for root in paths:
+        for path in files(root):
+            try:
+                for report in read(path, root):
+                    show(report)
+                    counts["reports"] += 1
+            except (DocumentError, OSError) as err:
+                counts["rejected"] += 1
+                _reject(path, folder, err)
+    if isinstance(show, _Table):
+        show.close(counts)
+    if counts["rejected"] and not counts["reports"]:
+        raise DataError(f"none of {counts['rejected']} files is a report that can be read")
+
+
+def _reject(path: Path, folder: Path, err: Exception) -> None:
+    reason = str(err)
+    kept = ""
+    if path.is_file() and path.stat().st_size <= LARGEST:
+        try:
+            kept = f"; copied to {quarantine.keep(folder, path.name, path.read_bytes(), reason)}"
+        except OSError:
+            kept = "; it cannot be copied to quarantine"
+    _say(f"{reason}{kept}")
+
+
+def _print_json(report: Report) -> None:
+    line = {
+        "path": report.path,
+        "report": report.id,
+        "title": report.title,
+        "published": report.published.isoformat() if report.published else None,
+        "tlp": None if report.tlp is None else str(report.tlp),
+        "samples": [{"kind": str(one.kind), "value": one.value} for one in sorted(report.goal)],
+        "rejected": [{"value": one.value, "reason": one.reason} for one in report.rejected],
+        "recovered": report.recovered,
+    }
+    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+class _Table:
+    """Reports as lines for a person: date, TLP, number of samples of each kind, title and place."""
+
+    def __call__(self, report: Report) -> None:
+        kinds = Counter(str(one.kind) for one in report.goal)
+        held = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no samples"
+        notes = [f"{len(report.rejected)} values rejected"] if report.rejected else []
+        notes += ["recovered"] if report.recovered else []
+        click.echo(
+            f"{report.published or 'undated   '}  {report.tlp or '-':<12} {_shown(report.title or report.id)}\n"
+            f"            {held}{''.join(f'; {note}' for note in notes)}  ({_shown(report.path)})"
+        )
+
+    def close(self, counts: Counter[str]) -> None:
+        click.echo(f"{counts['reports']} reports; {counts['rejected']} files could not be read")
+
+
+def _shown(text: str) -> str:
+    """A publisher's text as one line of a terminal: no control and no direction characters."""
+    return "".join(c if c.isprintable() else " " for c in text.translate(_BIDI))
+
+
+@click.command()
+@click.option("--feed", "name", help="Only this feed of params.yaml.")
+@params_option
+def collect(params: Params, name: str | None) -> None:
+    """Fetch new and changed reports from the feeds of params.yaml.
+
+    What cannot be read goes to quarantine; what a feed withdrew is marked. A feed that cannot be reached
+    gives exit code 75 after the others are done.
+    """
+    known = {feed.name: feed for feed in params.feeds}
+    if name and name not in known:
+        raise UsageError(f"params.yaml has no feed {name!r}; known are {', '.join(known) or 'none'}")
+    settings = Settings.from_env()
+    errors: list[ThreatwalkError] = []
+    for feed in [known[name]] if name else list(known.values()):
+        try:
+            _collect(feed, settings)
+        except ThreatwalkError as err:
+            _say(f"{feed.name}: {err}")
+            errors.append(err)
+    if errors:
+        raise errors[0]
+
+
+def _collect(feed: Feed, settings: Settings) -> None:
+    from threatwalk.reports.feed import sync
+
+    web = urlsplit(feed.url).scheme in {"http", "https"}
+    url = settings.endpoints.get("feed", feed.url) if web and feed.form is Form.MISP else feed.url
+    if settings.offline and web:
+        raise UnavailableError("THREATWALK_OFFLINE is set, so no feed is asked")
+    with _progress(feed.name) as progress:
+        done = asyncio.run(
+            sync(
+                feed,
+                reports=settings.reports,
+                quarantined=settings.quarantine,
+                url=url,
+                key=key(feed.name.replace("-", "_")),
+                progress=progress,
+            )
+        )
+    for group, verb in ((done.quarantined, "quarantined"), (done.failed, "not fetched")):
+        for one, reason in sorted(group.items()):
+            _say(f"{feed.name}: {one} {verb}: {reason}")
+    if done.listed is None:
+        click.echo(f"{feed.name}: nothing has changed")
+        return
+    click.echo(
+        f"{feed.name}: {done.listed} listed, {done.fetched} fetched, {done.withdrawn} withdrawn, "
+        f"{len(done.quarantined)} quarantined, {len(done.failed)} to be tried again"
+    )
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, else a line now and then."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(name, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+
+    def line(done: int, total: int) -> None:
+        if done % 200 == 0 or done == total:
+            _say(f"{name}: {done} of {total} documents")
+
+    yield line
+
+
+@click.group()
+def reports() -> None:
+    """Look at the collected reports."""
+
+
+@reports.command("list")
+@click.option("--feed", "name", help="Only this feed.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The newest so many."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per document and line.")
+def list_(name: str | None, limit: int, as_json: bool) -> None:
+    """List collected documents, the newest first."""
+    rows = [
+        (state, document, title) for _, state in _feeds(name) for title, document in state.documents.items()
+    ]
+    rows.sort(key=lambda row: (row[1].published or "", row[0].feed, row[2]), reverse=True)
+    for state, document, source_name in rows[:limit]:
+        tlp = document.tlp or state.tlp
+        if as_json:
+            about: dict[str, Any] = {
+                "feed": state.feed,
+                "name": source_name,
+                "title": document.title,
+                "published": document.published,
+                "tlp": tlp,
+                "samples": document.samples,
+                "status": str(document.status),
+                "withdrawn": document.withdrawn,
+                "reason": document.reason,
+            }
+            click.echo(json.dumps(about))
+            continue
+        mark = (
+            "withdrawn"
+            if document.withdrawn
+            else ""
+            if document.status is store.Status.STORED
+            else document.status
+        )
+        click.echo(
+            f"{document.published or 'undated   '}  {tlp:<12} {document.samples:>6} samples  "
+            f"{state.feed:<12} {_shown(document.title or source_name)} {f'[{mark}]' if mark else ''}".rstrip()
+        )
+    if not as_json and len(rows) > limit:
+        click.echo(f"... and {len(rows) - limit} more; see --limit")
+
+
+@reports.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per feed and line.")
+def stats(as_json: bool) -> None:
+    """Count what each feed gave."""
+    for _, state in _feeds(None):
+        about = _stats(state)
+        if as_json:
+            click.echo(json.dumps(about))
+            continue
+        click.echo(
+            f"{about['feed']}: {about['stored']} documents with {about['samples']} samples, "
+            f"{about['first'] or 'undated'} to {about['last'] or 'undated'}; {about['quarantined']} in quarantine, "
+            f"{about['no_report']} without a report, {about['withdrawn']} withdrawn; collected {about['synced_at']}"
+        )
+
+
+def _stats(state: store.State) -> dict[str, Any]:
+    present = [one for one in state.documents.values() if one.withdrawn is None]
+    statuses = Counter(str(one.status) for one in present)
+    dates = sorted(one.published for one in present if one.published)
+    return {
+        "feed": state.feed,
+        "url": state.url,
+        "synced_at": state.synced_at,
+        **{str(status): statuses[status] for status in store.Status},
+        "withdrawn": len(state.documents) - len(present),
+        "samples": sum(one.samples for one in present),
+        "first": dates[0] if dates else None,
+        "last": dates[-1] if dates else None,
+    }
+
+
+def _feeds(name: str | None) -> list[tuple[Path, store.State]]:
+    found = [item for item in store.feeds(Settings.from_env().reports) if name in {None, item[1].feed}]
+    if not found:
+        raise UsageError(
+            f"nothing was collected{f' from {name}' if name else ''} yet: run threatwalk collect"
+        )
+    return found

@@ -1,0 +1,228 @@
+"""A feed is a place where reports are published again and again; a sync fetches what is new there."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+
+from threatwalk.errors import DocumentError, ParamsError, ThreatwalkError, UnavailableError
+from threatwalk.params import Feed, Form
+from threatwalk.reports import quarantine, store
+from threatwalk.reports.origin import MissingError, Origin, opened
+from threatwalk.reports.read import parse
+from threatwalk.reports.store import Document, State, Status
+
+MANIFEST = "manifest.json"
+HASHES = "hashes.csv"
+IN_FLIGHT = 8
+_SAVE_EVERY = 500  # documents; what a killed sync has fetched is not fetched again
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
+
+Progress = Callable[[int, int], None]
+"""Called with (documents done, documents to fetch)."""
+
+
+@dataclass(slots=True)
+class Synced:
+    """What one sync did. `listed` None: the feed says that nothing has changed."""
+
+    feed: str
+    listed: int | None = None
+    fetched: int = 0
+    withdrawn: int = 0
+    quarantined: dict[str, str] = field(default_factory=dict)  # name -> reason
+    failed: dict[str, str] = field(default_factory=dict)  # name -> reason; tried again next time
+
+
+async def sync(
+    feed: Feed,
+    *,
+    reports: Path,
+    quarantined: Path,
+    url: str | None = None,
+    key: str | None = None,
+    progress: Progress = lambda _done, _all: None,
+) -> Synced:
+    """Fetch the new and changed documents of a feed into `reports`/NAME.
+
+    What cannot be read goes to `quarantined`/NAME with its reason; what the feed no longer lists is
+    marked as withdrawn. `url` overrides the feed's own.
+
+    Raises:
+        UnavailableError: the feed cannot be reached, or what it lists is nonsense.
+        SettingsError: it refuses the key.
+        BusyError: another process collects this feed.
+        StoreError: the disk.
+    """
+    folder = reports / feed.name
+    place = url or feed.url
+    with store.locked(folder):
+        state = store.load(folder)
+        if state.url != place:
+            state.forget_validators()  # they were of another place
+        state.feed, state.url, state.tlp = feed.name, place, feed.tlp
+        async with opened(place, key) as origin:
+            sync_ = _Sync(folder, state, quarantined / feed.name, origin, progress)
+            return await sync_.run(feed.form)
+
+
+class _Sync:
+    """One run over one feed."""
+
+    def __init__(
+        self, folder: Path, state: State, quarantined: Path, origin: Origin, progress: Progress
+    ) -> None:
+        self._folder = folder
+        self._state = state
+        self._quarantined = quarantined
+        self._origin = origin
+        self._progress = progress
+        self._done = Synced(state.feed)
+
+    async def run(self, form: Form) -> Synced:
+        listed, validator = await (self._manifest() if form is Form.MISP else self._everything())
+        if listed is None:
+            return self._done
+        self._done.listed = len(listed)
+        known = self._state.documents
+        wanted = [
+            name for name, version in listed.items()
+            if name not in known or known[name].version != version or known[name].withdrawn
+        ]  # fmt: skip
+        await self._fetch_all(wanted, listed)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        for name, document in known.items():
+            if name not in listed and document.withdrawn is None:
+                store.withdraw(self._folder, document, now)
+                self._done.withdrawn += 1
+        if form is Form.MISP and not self._done.failed:
+            await self._hashes()
+            self._state.validators[MANIFEST] = validator
+        self._state.synced_at = now
+        store.save(self._folder, self._state)
+        if self._done.failed and not self._done.fetched and len(self._done.failed) == len(wanted):
+            raise UnavailableError(f"{self._state.url}: {next(iter(self._done.failed.values()))}")
+        return self._done
+
+    async def _manifest(self) -> tuple[dict[str, str] | None, str]:
+        """The events that a MISP feed lists; None where nothing has changed."""
+        try:
+            fetched = await self._origin.fetch(MANIFEST, self._state.validators.get(MANIFEST, ""))
+        except MissingError as err:
+            names = await self._origin.names()
+            events = {
+                name: version for name, version in (names or {}).items()
+                if "/" not in name and _UUID.match(name.removesuffix(".json"))
+            }  # fmt: skip
+            if not events:
+                raise UnavailableError(f"{self._state.url} holds no {MANIFEST}") from err
+            return events, ""
+        if fetched is None:
+            return None, ""
+        return _events(fetched.data, self._state), fetched.validator
+
+    async def _everything(self) -> tuple[dict[str, str] | None, str]:
+        names = await self._origin.names()
+        if names is None:
+            raise ParamsError(f"the feed {self._state.feed}: form folder needs a folder or an s3 URL")
+        return names, ""
+
+    async def _hashes(self) -> None:
+        """Keep the feed's index of values beside its events, where it has one."""
+        try:
+            fetched = await self._origin.fetch(HASHES, self._state.validators.get(HASHES, ""))
+        except (MissingError, UnavailableError):
+            return
+        if fetched is not None:
+            store.write(self._folder / f".{HASHES}", fetched.data)
+            self._state.validators[HASHES] = fetched.validator
+
+    async def _fetch_all(self, wanted: list[str], versions: dict[str, str]) -> None:
+        left = iter(wanted)
+        done = 0
+
+        async def work() -> None:
+            nonlocal done
+            for name in left:
+                await self._fetch(name, versions[name])
+                done += 1
+                self._progress(done, len(wanted))
+                if done % _SAVE_EVERY == 0:
+                    store.save(self._folder, self._state)
+
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(min(IN_FLIGHT, len(wanted))):
+                    workers.create_task(work())
+        except ExceptionGroup as group:
+            ours = [err for err in group.exceptions if isinstance(err, ThreatwalkError)]
+            if not ours:
+                raise
+            store.save(self._folder, self._state)
+            raise ours[0] from group
+
+    async def _fetch(self, name: str, version: str) -> None:
+        kept = store.file_name(self._state.feed, name)
+        before = self._state.documents.get(name)
+        whole = before is not None and before.status is Status.STORED and before.withdrawn is None
+        try:
+            fetched = await self._origin.fetch(name, before.validator if before and whole else "")
+        except (MissingError, UnavailableError) as err:
+            self._done.failed[name] = (
+                f"listed, but missing: {err}" if isinstance(err, MissingError) else str(err)
+            )
+            return
+        if fetched is None and before is not None:
+            before.version = version
+            return
+        if fetched is not None:
+            document = Document(version, kept, Status.STORED, validator=fetched.validator)
+            self._keep(name, document, fetched.data)
+            self._done.fetched += 1
+
+    def _keep(self, name: str, document: Document, data: bytes) -> None:
+        try:
+            found = list(parse(data, path=name))
+            if _UUID.match(name.removesuffix(".json")):
+                _check_event(name, [report.id for report in found])
+        except DocumentError as err:
+            document.status, document.reason = Status.QUARANTINED, str(err)
+            quarantine.keep(self._quarantined, name, data, str(err))
+            self._done.quarantined[name] = str(err)
+            store.put(self._folder, self._state, name, document, None)
+            return
+        if found:
+            document.title = found[0].title or name
+            document.samples = sum(len(report.goal) for report in found)
+            document.published = found[0].published.isoformat() if found[0].published else None
+            document.tlp = None if found[0].tlp is None else str(found[0].tlp)
+        else:
+            document.status = Status.NO_REPORT
+        store.put(self._folder, self._state, name, document, data if found else None)
+
+
+def _check_event(name: str, ids: Iterable[str]) -> None:
+    if name.removesuffix(".json").lower() not in ids:
+        raise DocumentError(f"{name}: holds another event than its name says")
+
+
+def _events(manifest: bytes, state: State) -> dict[str, str]:
+    """The file of each event that a manifest lists, with its timestamp."""
+    try:
+        table = orjson.loads(manifest)
+    except orjson.JSONDecodeError as err:
+        raise UnavailableError(f"{state.url}: {MANIFEST} is no JSON: {err}") from err
+    if not isinstance(table, dict):
+        raise UnavailableError(f"{state.url}: {MANIFEST} is no JSON object")
+    events = {
+        f"{uuid}.json": str(about.get("timestamp", ""))
+        for uuid, about in table.items()
+        if isinstance(about, dict) and _UUID.match(uuid)
+    }
+    if not events and (table or state.documents):
+        raise UnavailableError(f"{state.url}: {MANIFEST} lists no events, which cannot be right")
+    return events

@@ -1,0 +1,224 @@
+"""Where a feed's documents lie: behind HTTP, in a folder or in an S3 bucket. Each gives them by name."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from threatwalk.errors import ParamsError, SettingsError, UnavailableError
+from threatwalk.reports.read import LARGEST
+
+TIMEOUT_S = 30.0
+_REDIRECTS = 3
+T = TypeVar("T")
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+class MissingError(Exception):
+    """There is no document of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A document, and what to send along to learn whether it has changed since ("": nothing)."""
+
+    data: bytes
+    validator: str
+
+
+class Origin(Protocol):
+    """`fetch` gives None where the document is as the validator says.
+
+    It raises MissingError where there is none, UnavailableError where it cannot be had now.
+    `names` gives every document with its version; None where an origin cannot list them.
+    """
+
+    async def fetch(self, name: str, validator: str = "") -> Fetched | None: ...
+
+    async def names(self) -> dict[str, str] | None: ...
+
+
+@asynccontextmanager
+async def opened(url: str, key: str | None = None) -> AsyncIterator[Origin]:
+    """The origin that a URL names: http(s)://, s3:// or a folder.
+
+    Raises:
+        ParamsError: it names none of them.
+    """
+    scheme = urlsplit(url).scheme.lower() if "://" in url else ""
+    match scheme:
+        case "http" | "https":
+            async with _client(url, key) as client:
+                yield _Http(client, url if url.endswith("/") else url + "/")
+        case "s3":
+            yield _s3(url)
+        case "" | "file":
+            folder = Path(url.removeprefix("file://"))
+            yield _Folder(folder)
+        case _:
+            raise ParamsError(f"{url}: a feed is an http(s) or s3 URL, or a folder")
+
+
+def _client(url: str, key: str | None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        timeout=TIMEOUT_S,
+        follow_redirects=False,
+        trust_env=urlsplit(url).hostname not in _LOOPBACK,  # no proxy is asked about this machine
+        headers={"User-Agent": "threatwalk", **({"Authorization": key} if key else {})},
+        limits=httpx.Limits(max_connections=16),
+    )
+
+
+class _Http:
+    def __init__(self, client: httpx.AsyncClient, base: str) -> None:
+        self._client = client
+        self._base = httpx.URL(base)
+
+    async def names(self) -> dict[str, str] | None:
+        return None
+
+    async def fetch(self, name: str, validator: str = "") -> Fetched | None:
+        url = self._base.join(name)
+        try:
+            async with asyncio.timeout(10 * TIMEOUT_S):
+                for _ in range(_REDIRECTS + 1):
+                    async with self._client.stream("GET", url, headers=_conditions(validator)) as response:
+                        if not response.has_redirect_location:
+                            return await _fetched(response, url)
+                        url = self._followed(url, response)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as err:
+            raise UnavailableError(f"{url} cannot be fetched: {err or type(err).__name__}") from err
+        raise UnavailableError(f"{url}: redirected more than {_REDIRECTS} times")
+
+    def _followed(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+        """Where a redirect leads, which must be the feed's own host."""
+        target = url.join(response.headers["location"])
+        secured = (self._base.scheme, target.scheme, target.port) == ("http", "https", None)
+        same = (target.scheme, target.port) == (self._base.scheme, self._base.port)
+        if target.host != self._base.host or not (same or secured):
+            raise UnavailableError(f"{url} redirects to another host ({target.host}), which is not followed")
+        return target
+
+
+def _conditions(validator: str) -> dict[str, str]:
+    """Validators are kept as `etag W/"..."` or `date Mon, ...`."""
+    kind, _, value = validator.partition(" ")
+    match kind:
+        case "etag":
+            return {"If-None-Match": value}
+        case "date":
+            return {"If-Modified-Since": value}
+        case _:
+            return {}
+
+
+async def _fetched(response: httpx.Response, url: httpx.URL) -> Fetched | None:
+    match response.status_code:
+        case 200:
+            pass
+        case 304:
+            return None
+        case 404 | 410:
+            raise MissingError(str(url))
+        case 401 | 403:
+            raise SettingsError(
+                f"{url} refuses us ({response.status_code}): its key stands in THREATWALK_KEY_ and the feed's name"
+            )
+        case status:
+            raise UnavailableError(f"{url} answers {status} {response.reason_phrase}".rstrip())
+    data = bytearray()
+    async for piece in response.aiter_bytes():
+        data += piece
+        if len(data) > LARGEST:
+            raise UnavailableError(f"{url} is larger than {LARGEST} bytes")
+    etag, date = response.headers.get("etag"), response.headers.get("last-modified")
+    return Fetched(bytes(data), f"etag {etag}" if etag else f"date {date}" if date else "")
+
+
+class _Folder:
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise UnavailableError(f"{folder} is no folder")
+        self._folder = folder
+
+    async def names(self) -> dict[str, str] | None:
+        found = (path for path in self._folder.rglob("*") if path.is_file() and not path.is_symlink())
+        return {path.relative_to(self._folder).as_posix(): _version(path) for path in found}
+
+    async def fetch(self, name: str, validator: str = "") -> Fetched | None:
+        path = self._folder / name
+        try:
+            if not path.resolve().is_relative_to(self._folder.resolve()) or not path.is_file():
+                raise MissingError(str(path))
+            version = _version(path)
+            if version == validator:
+                return None
+            if path.stat().st_size > LARGEST:
+                raise UnavailableError(f"{path} is larger than {LARGEST} bytes")
+            return Fetched(await asyncio.to_thread(path.read_bytes), version)
+        except (OSError, ValueError) as err:
+            raise UnavailableError(f"{path} cannot be read: {err}") from err
+
+
+def _version(path: Path) -> str:
+    about = path.stat()
+    return f"{about.st_mtime_ns}-{about.st_size}"
+
+
+def _s3(url: str) -> Origin:
+    import boto3  # noqa: PLC0415 - slow to import, and most feeds are none
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    return _Bucket(boto3.client("s3"), parts.netloc, parts.path.strip("/"), (BotoCoreError, ClientError))
+
+
+class _Bucket:
+    def __init__(self, client: Any, bucket: str, prefix: str, errors: tuple[type[Exception], ...]) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._errors = errors
+
+    async def names(self) -> dict[str, str] | None:
+        return await self._told(self._list, self._prefix)
+
+    def _list(self) -> dict[str, str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix
+        )
+        return {
+            item["Key"][len(self._prefix) :]: item["ETag"]
+            for page in pages
+            for item in page.get("Contents", [])
+            if not item["Key"].endswith("/")
+        }
+
+    async def fetch(self, name: str, validator: str = "") -> Fetched | None:
+        def download() -> Fetched:
+            wanted = {"IfNoneMatch": validator} if validator else {}
+            item = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name, **wanted)
+            if item["ContentLength"] > LARGEST:
+                raise UnavailableError(
+                    f"s3://{self._bucket}/{self._prefix}{name} is larger than {LARGEST} bytes"
+                )
+            return Fetched(item["Body"].read(), item["ETag"])
+
+        return await self._told(download, self._prefix + name)
+
+    async def _told(self, call: Callable[[], T], name: str) -> T | None:
+        """Call boto3 in a thread; its errors become ours."""
+        try:
+            return await asyncio.to_thread(call)
+        except self._errors as err:
+            status = getattr(err, "response", {}).get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if status == 304:
+                return None
+            if getattr(err, "response", {}).get("Error", {}).get("Code") in {"NoSuchKey", "404"}:
+                raise MissingError(name) from err
+            raise UnavailableError(f"s3://{self._bucket}/{name} cannot be read: {err}") from err

@@ -1,0 +1,168 @@
+"""The store of collected documents: one folder per feed, with the feed's state beside its documents.
+
+`reports/FEED/NAME.json` are documents as they were published, `state.json` says what is known of each,
+and `.withdrawn/` keeps those that the publisher took back. Every write is to another name first, then renamed.
+"""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
+
+from threatwalk.errors import BusyError, StoreError
+
+FORMAT = 1
+WITHDRAWN = ".withdrawn"
+_STATE = "state.json"
+_SAFE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}\Z")
+_SUFFIX = re.compile(r"\.[0-9A-Za-z]{1,8}\Z")
+
+
+class Status(StrEnum):
+    STORED = "stored"
+    QUARANTINED = "quarantined"  # it cannot be read; its copy and the reason lie in quarantine
+    NO_REPORT = "no_report"  # a form that holds no report
+
+
+@dataclass(slots=True)
+class Document:
+    """What is known of one document of a feed.
+
+    `version` is what the feed calls its present state, `validator` what its server wants to hear to
+    tell whether it changed; `withdrawn` is when it was no longer listed (ISO 8601, UTC), else None.
+    """
+
+    version: str
+    file: str
+    status: Status
+    title: str = ""
+    samples: int = 0
+    published: str | None = None
+    tlp: str | None = None
+    reason: str | None = None
+    withdrawn: str | None = None
+    validator: str = ""
+
+
+@dataclass(slots=True)
+class State:
+    """All that is known of a feed. `validators` are sent along to ask for what has changed only."""
+
+    feed: str
+    url: str = ""
+    tlp: str = ""
+    synced_at: str | None = None
+    validators: dict[str, str] = field(default_factory=dict)
+    documents: dict[str, Document] = field(default_factory=dict)
+
+    def forget_validators(self) -> None:
+        """Ask for everything anew next time."""
+        self.validators.clear()
+        for document in self.documents.values():
+            document.validator = ""
+
+
+def load(folder: Path) -> State:
+    """The state of a feed's folder, empty where nothing was collected yet.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    path = folder / _STATE
+    try:
+        raw = json.loads(path.read_bytes())
+        if raw["format"] != FORMAT:
+            raise StoreError(f"{path} has format {raw['format']}, this version knows {FORMAT}")
+        documents = {
+            name: Document(**{**one, "status": Status(one["status"])})
+            for name, one in raw["documents"].items()
+        }
+        known = {key: raw[key] for key in ("feed", "url", "tlp", "synced_at", "validators")}
+    except FileNotFoundError:
+        return State(folder.name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise StoreError(
+            f"{path} cannot be read: {err!r}; move it away and the feed is fetched anew"
+        ) from err
+    return State(**known, documents=documents)
+
+
+def is_state(document: object) -> bool:
+    """Whether a JSON document is a feed's state."""
+    return isinstance(document, dict) and {"format", "feed", "documents", "validators"} <= document.keys()
+
+
+def save(folder: Path, state: State) -> None:
+    """Write the state under its name as a whole; raises StoreError."""
+    table = {"format": FORMAT, **asdict(state)}
+    write(folder / _STATE, json.dumps(table, ensure_ascii=False, indent=0).encode())
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all; raises StoreError."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as err:
+        part.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written: {err.strerror or err}") from err
+
+
+def file_name(feed: str, name: str) -> str:
+    """The name under which a feed's document is kept: its own where that is safe, else made from it."""
+    if _SAFE.match(name) and name != _STATE:
+        return name
+    suffix = _SUFFIX.search(name)
+    return f"{uuid5(NAMESPACE_URL, f'{feed}/{name}')}{suffix[0].lower() if suffix else ''}"
+
+
+def put(folder: Path, state: State, name: str, document: Document, data: bytes | None) -> None:
+    """Keep a new or changed document; with `data` None an older one stays in its place."""
+    if data is not None:
+        write(folder / document.file, data)
+        (folder / WITHDRAWN / document.file).unlink(missing_ok=True)
+    state.documents[name] = document
+
+
+def withdraw(folder: Path, document: Document, at: str) -> None:
+    """Mark a document as taken back and put it aside, out of every later dataset."""
+    document.withdrawn = at
+    kept = folder / document.file
+    if kept.exists():
+        (folder / WITHDRAWN).mkdir(exist_ok=True)
+        kept.replace(folder / WITHDRAWN / document.file)
+
+
+def feeds(reports: Path) -> Iterator[tuple[Path, State]]:
+    """Every feed that was collected, by name; raises StoreError."""
+    if reports.is_dir():
+        for folder in sorted(reports.iterdir()):
+            if (folder / _STATE).is_file():
+                yield folder, load(folder)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from collecting the same feed; raises BusyError where one does already."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as err:
+        raise StoreError(f"{folder} cannot be written: {err.strerror or err}") from err
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise BusyError(f"another process collects the feed {folder.name} just now") from err
+        yield
