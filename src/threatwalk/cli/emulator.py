@@ -30,6 +30,12 @@ def world(seed: int, reports: int, out: Path) -> None:
 @click.option("--endpoints", type=click.Path(path_type=Path), help="JSON file to write when all are ready.")
 @click.option("--log", "log_path", type=click.Path(path_type=Path), help="Request log, JSON lines.")
 @click.option("--faults", "plan", type=click.Path(path_type=Path), help="What goes wrong, a JSON file.")
+@click.option(
+    "--hold-back", type=click.IntRange(0), default=0, help="Leave the newest campaigns unpublished ..."
+)
+@click.option(
+    "--indicators", type=click.Path(path_type=Path), help="... and write one clue of each to this file."
+)
 @click.option("--key", default="emulated", show_default=True, help="The API key that every source accepts.")
 def emulator(
     seed: int,
@@ -41,13 +47,15 @@ def emulator(
     endpoints: Path | None,
     log_path: Path | None,
     plan: Path | None,
+    hold_back: int,
+    indicators: Path | None,
     key: str,
 ) -> None:
     """Play a made-up internet on this machine until stopped: its feed, DNS, WHOIS, RDAP and APIs.
 
     THREATWALK_ENDPOINTS=FILE sends every other command to it.
     """
-    from threatwalk.emulator import faults, feed, serve
+    from threatwalk.emulator import faults, feed, held_back, serve
     from threatwalk.emulator.answers import Answers
     from threatwalk.emulator.log import RequestLog
     from threatwalk.emulator.recorded import Recorded
@@ -59,7 +67,10 @@ def emulator(
         files = feed.of_folder(folder / "reports")
     else:
         made = make_world(seed, reports)
-        answers, files = serve.Generated(made), feed.of_reports(made.reports)
+        published, clues = held_back.hold_back(made.reports, hold_back, seed)
+        if indicators is not None:
+            indicators.write_text("".join(f"{clue}\n" for clue in clues), encoding="utf-8")
+        answers, files = serve.Generated(made), feed.of_reports(published)
     ports = serve.Ports(http=port, dns=dns_port, whois=whois_port)
 
     async def starting() -> serve.Emulator:
