@@ -17,6 +17,7 @@ from threatwalk.errors import SampleError
 from threatwalk.sample import HASH_LENGTHS, Kind, Sample, host, sample
 
 _PULSE_LEAST = 3  # samples found on one day of several kinds: no section says such a thing
+_PULSES = 5  # of so many days an indicator is told one by one; clients read no more pulses than that
 _PULSE_MOST = 400  # indicators of one pulse; larger ones come in parts, as feeds are often published
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _ADDRESSES = frozenset({Kind.IPV4, Kind.IPV6})
@@ -49,18 +50,25 @@ def sections(asked: Sample, found: Sequence[Found]) -> Sections:
     for f in found:
         days.setdefault((f.first_seen, f.last_seen), []).append(f)
     out: Sections = {}
-    pulses = 0
+    pulses: list[list[Found]] = []
     for members in days.values():
         places = [_section(asked, f.sample) for f in members]
         kinds = {f.sample.kind for f in members}
         if "pulse" in places or (len(kinds) > 1 and len(members) >= _PULSE_LEAST):
-            for start in range(0, len(members), _PULSE_MOST - 1):
-                out[f"pulse {pulses}"] = members[start : start + _PULSE_MOST - 1]
-                pulses += 1
+            pulses.append(members)
             continue
         for f, place in zip(members, places, strict=True):
             out.setdefault(place, []).append(f)
-    return out
+    return out | {f"pulse {i}": members for i, members in enumerate(_packed(pulses))}
+
+
+def _packed(days: list[list[Found]]) -> list[list[Found]]:
+    """The pulses of each day, parted where they are too large, put together where they are too many."""
+    parts = [day[i : i + _PULSE_MOST - 1] for day in days for i in range(0, len(day), _PULSE_MOST - 1)]
+    if len(parts) <= _PULSES:
+        return parts
+    every = [f for day in days for f in day]
+    return [every[i : i + _PULSE_MOST - 1] for i in range(0, len(every), _PULSE_MOST - 1)]
 
 
 def _section(asked: Sample, s: Sample) -> str:
@@ -69,8 +77,6 @@ def _section(asked: Sample, s: Sample) -> str:
     elif asked.kind in _NAMES:
         if s.kind is Kind.URL and _below(urlsplit(s.value).hostname or "", asked.value):
             return "url_list"
-        if s.kind in _NAMES and not _below(s.value, asked.value):
-            return "pulse"
         places = {"passive_dns": _ADDRESSES | _NAMES, "malware": _HASHES}
     elif asked.kind is Kind.URL:
         places = {"url_list": _ADDRESSES | {Kind.SHA256, Kind.MD5}}

@@ -46,21 +46,23 @@ _GEO: Body = {
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """One pulse: `members` are the indicators that it names, the one that was asked about first."""
+    """One pulse: the indicators that it names, the one that was asked about first, and since when each."""
 
     id: str
     name: str
     created: datetime
     modified: datetime
     members: tuple[Sample, ...]
+    added: tuple[datetime, ...]
 
 
 def pulse(identifier: str, asked: Sample, found: Sequence[Found]) -> Pulse:
-    """The pulse that names `asked` and all of `found`, which were seen in the same days."""
-    first, last = found[0].first_seen, found[0].last_seen
-    created = first or _SOME_DAY
+    """The pulse that names `asked` and all of `found`."""
+    added = [f.first_seen or _SOME_DAY for f in found]
+    modified = max(f.last_seen or since for f, since in zip(found, added, strict=True))
     members = (asked, *(f.sample for f in found))
-    return Pulse(identifier, f"Observed activity {identifier[:6]}", created, last or created, members)
+    name = f"Observed activity {identifier[:6]}"
+    return Pulse(identifier, name, min(added), modified, members, (min(added), *added))
 
 
 def _iso(when: datetime | None) -> str:
@@ -154,23 +156,28 @@ def _summary(one: Pulse) -> Body:
 
 
 def passive_dns(asked: Sample, found: Sequence[Found]) -> Body:
-    """Resolutions of an address or a name; a name below the asked one stands without an address."""
+    """Resolutions of an address or a name.
+
+    A name below the asked one stands without an address, any other as the asked one's alias.
+    """
     records = []
     for f in found:
         s = f.sample
         if asked.kind in {Kind.IPV4, Kind.IPV6}:
-            address, name = asked.value, s
+            type_, address, name = "A", asked.value, s
         elif s.kind in {Kind.IPV4, Kind.IPV6}:
-            address, name = s.value, asked
+            type_, address, name = "A", s.value, asked
+        elif s.value.endswith(f".{asked.value}"):
+            type_, address, name = "A", "NXDOMAIN", s
         else:
-            address, name = "NXDOMAIN", s
+            type_, address, name = "CNAME", s.value, asked
         records.append(
             {
                 "address": address,
                 "first": _iso(f.first_seen),
                 "last": _iso(f.last_seen or f.first_seen),
                 "hostname": name.value,
-                "record_type": "AAAA" if ":" in address else "A",
+                "record_type": "AAAA" if ":" in address else type_,
                 "indicator_link": f"/indicator/{name.kind.value}/{name.value}",
                 "flag_url": "assets/images/flags/nl.png",
                 "flag_title": "Netherlands",
@@ -296,7 +303,7 @@ def pulse_body(one: Pulse) -> Body:
         "targeted_countries": [],
         "indicators": [
             {
-                **_indicator(s, one),
+                **_indicator(s, since),
                 "is_active": 1,
                 "access_reason": "",
                 "access_type": "public",
@@ -305,7 +312,7 @@ def pulse_body(one: Pulse) -> Body:
                 "expiration": None,
                 "observations": 1,
             }
-            for s in one.members
+            for s, since in zip(one.members, one.added, strict=True)
         ],
         "revision": 1,
         "adversary": None,
@@ -316,23 +323,23 @@ def pulse_body(one: Pulse) -> Body:
 
 def pulse_indicators(one: Pulse, url: str, *, limit: int, number: int) -> Body:
     """One page of a pulse's indicators."""
-    shown = one.members[(number - 1) * limit : number * limit]
+    shown = list(zip(one.members, one.added, strict=True))[(number - 1) * limit : number * limit]
     more = number * limit < len(one.members)
     return {
         "count": len(one.members),
         "next": f"{url}?limit={limit}&page={number + 1}" if more else None,
         "results": [
-            {**_indicator(s, one), "slug": TYPES[s.kind].lower(), "pulse_key": one.id} for s in shown
+            {**_indicator(s, since), "slug": TYPES[s.kind].lower(), "pulse_key": one.id} for s, since in shown
         ],
         "previous": f"{url}?limit={limit}&page={number - 1}" if number > 1 else None,
     }
 
 
-def _indicator(s: Sample, one: Pulse) -> Body:
+def _indicator(s: Sample, since: datetime) -> Body:
     return {
         "indicator": s.value,
         "description": "",
-        "created": _iso(one.created),
+        "created": _iso(since),
         "title": "",
         "content": "",
         "type": TYPES[s.kind],

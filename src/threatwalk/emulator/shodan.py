@@ -16,7 +16,7 @@ Body = dict[str, object]
 Known = Callable[[Sample], Sequence[Found]]
 
 _PAGE = 100  # matches of one page, and records of a domain
-_PORTS = (443, 80, 8443, 8080, 22, 21, 25, 53, 3389, 8000, 2222, 9443)
+_PORTS = (80, 8443, 8080, 22, 21, 25, 53, 3389, 8000, 2222, 9443)
 _SOME_DAY = datetime(2026, 10, 1, tzinfo=UTC)
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _ADDRESSES = frozenset({Kind.IPV4, Kind.IPV6})
@@ -116,7 +116,10 @@ def _place(value: str) -> Body:
 
 
 def _banner(ip: Sample, when: datetime | None, names: list[Sample], port: int) -> Body:
-    """One service of an address as it was seen on a day, with the names that it went by."""
+    """One service of an address as it was seen on a day, with the names that it went by.
+
+    Port 443 bears a certificate.
+    """
     body: Body = {
         "hash": number(f"{ip.value} {port}") % 2**31,
         "os": None,
@@ -181,9 +184,11 @@ def _host(text: str, known: Known) -> Reply:
         days.setdefault(f.first_seen, []).append(f.sample)
     # One banner for each day: its time says when those names were seen.
     banners = [
-        _banner(ip, when, members, _PORTS[0] if not i else _PORTS[1 + i % (len(_PORTS) - 1)])
-        for i, (when, members) in enumerate(days.items())
-    ] or [_banner(ip, max((f.last_seen or _SOME_DAY for f in found), default=None), [], _PORTS[0])]
+        _banner(ip, when, members, _PORTS[i % len(_PORTS)]) for i, (when, members) in enumerate(days.items())
+    ]
+    shared = [f.first_seen for f in found if f.sample.kind in _ADDRESSES]
+    if shared:
+        banners.append(_banner(ip, shared[0], [], 443))
     return json_reply(
         {
             **_place(ip.value),

@@ -20,7 +20,7 @@ from threatwalk.emulator.vt_objects import Body, Sections
 from threatwalk.errors import SampleError
 from threatwalk.sample import FILE_KINDS, HASH_LENGTHS, Kind, Sample, host, registered_domain, sample
 
-DESCRIPTORS = 20  # most descriptors of one relationship beside an object
+DESCRIPTORS = 20  # of one relationship beside an object, as VirusTotal itself does it
 _DEFAULT, _MOST = 10, 40  # objects of one page
 
 RELATIONS: dict[str, tuple[str, ...]] = {
@@ -51,7 +51,9 @@ _SINGLE = frozenset({"last_serving_ip_address", "network_location", "immediate_p
 def sections(asked: Sample, found: Sequence[Found]) -> Sections:
     """Relationship -> what it holds; `attributes` is what the object itself tells."""
     out: Sections = {}
-    for f in found:
+    # A URL's network location is its own host, whichever name was found first.
+    own = urlsplit(asked.value).hostname if asked.kind is Kind.URL else None
+    for f in sorted(found, key=lambda f: f.sample.value != own) if own else found:
         out.setdefault(_section(asked, f.sample, out), []).append(f)
     return out
 
@@ -65,7 +67,7 @@ def _section(asked: Sample, s: Sample, filled: Sections) -> str:
         case Kind.MD5 | Kind.SHA1 | Kind.SHA256 | Kind.FILENAME:
             return _of_file(asked, s, filled)
         case Kind.URL:
-            return _of_url(asked, s, filled)
+            return _of_url(s, filled)
 
 
 def _of_address(s: Sample) -> str:
@@ -100,12 +102,11 @@ def _of_file(asked: Sample, s: Sample, filled: Sections) -> str:
     return "attributes" if own else "dropped_files"
 
 
-def _of_url(asked: Sample, s: Sample, filled: Sections) -> str:
+def _of_url(s: Sample, filled: Sections) -> str:
     if s.kind in {Kind.IPV4, Kind.IPV6}:
         return "contacted_ips" if "last_serving_ip_address" in filled else "last_serving_ip_address"
     if s.kind in {Kind.DOMAIN, Kind.HOSTNAME}:
-        own = urlsplit(asked.value).hostname == s.value
-        return "network_location" if own else "contacted_domains"
+        return "contacted_domains" if "network_location" in filled else "network_location"
     if s.kind is Kind.URL:
         return "attributes"
     first = s.kind is Kind.SHA256 and all(
@@ -114,8 +115,12 @@ def _of_url(asked: Sample, s: Sample, filled: Sections) -> str:
     return "attributes" if first else "downloaded_files"
 
 
-def route(world: Answers, key: str) -> Route:
-    """The API for whoever shows the key in `x-apikey`."""
+def route(world: Answers, key: str, *, descriptors: int | None = None) -> Route:
+    """The API for whoever shows the key in `x-apikey`.
+
+    An object's relationships hold all that the world knows, so that one question brings all of it;
+    with `descriptors` no more than that many of each, and a cursor to the rest.
+    """
     urls = {sha256(s.value.encode()).hexdigest(): s for s in world.samples() if s.kind is Kind.URL}
 
     @lru_cache(maxsize=512)
@@ -146,13 +151,13 @@ def route(world: Answers, key: str) -> Route:
                 404, "NotFoundError", f'{objects.TYPES[collection].title()} "{identifier}" not found'
             )
         root = f"{request.base}/api/v3" if request.path.startswith("api/v3/") else request.base
-        descriptors = rest[:1] == ["relationships"]
-        rest = rest[1:] if descriptors else rest
+        bare = rest[:1] == ["relationships"]
+        rest = rest[1:] if bare else rest
         if not rest:
-            return json_reply({"data": _whole(asked, found, request, root)})
+            return json_reply({"data": _whole(asked, found, request, root, descriptors)})
         if len(rest) > 1 or rest[0] not in RELATIONS[collection]:
             return _error(404, "NotFoundError", f"Relationship {rest[0]!r} not found")
-        return _relation(asked, found, rest[0], request, root, descriptors=descriptors)
+        return _relation(asked, found, rest[0], request, root, bare=bare)
 
     return answer
 
@@ -175,45 +180,43 @@ def _asked(collection: str, identifier: str, urls: dict[str, Sample]) -> Sample 
     return asked if (asked.kind in {Kind.IPV4, Kind.IPV6}) is (collection == "ip_addresses") else None
 
 
-def _whole(asked: Sample, found: Sections, request: Request, root: str) -> Body:
+def _whole(asked: Sample, found: Sections, request: Request, root: str, most: int | None) -> Body:
     body = objects.whole(asked, found, root)
     wanted = [name for name in request.query.get("relationships", "").split(",") if name]
     collection = objects.COLLECTIONS[asked.kind]
     if wanted:
         body["relationships"] = {
-            name: _descriptors(asked, found, name, f"{objects.address(asked, root)}")
+            name: _descriptors(asked, found.get(name, []), name, objects.address(asked, root), most)
             for name in wanted
             if name in RELATIONS[collection]
         }
     return body
 
 
-def _descriptors(asked: Sample, found: Sections, name: str, url: str) -> Body:
-    """Up to 20 descriptors of a relationship, as they stand beside an object."""
-    members = found.get(name, [])
+def _descriptors(asked: Sample, members: list[Found], name: str, url: str, most: int | None) -> Body:
+    """A relationship as it stands beside an object."""
     links: Body = {"self": f"{url}/relationships/{name}", "related": f"{url}/{name}"}
     if name in _SINGLE:
-        one = objects.descriptor(asked, members[0].sample, name) if members else None
+        one = objects.descriptor(asked, members[0], name) if members else None
         return {"data": one, "links": links}
-    body: Body = {"data": [objects.descriptor(asked, f.sample, name) for f in members[:DESCRIPTORS]]}
-    if len(members) > DESCRIPTORS:
-        cursor = _cursor(DESCRIPTORS)
-        links["next"] = f"{url}/relationships/{name}?cursor={cursor}&limit={DESCRIPTORS}"
-        body["meta"] = {"cursor": cursor, "count": len(members)}
-    else:
-        body["meta"] = {"count": len(members)}
-    return body | {"links": links}
+    meta: Body = {"count": len(members)}
+    if most is not None and len(members) > most:
+        meta["cursor"] = _cursor(most)
+        links["next"] = f"{url}/relationships/{name}?cursor={_cursor(most)}&limit={most}"
+    return {
+        "data": [objects.descriptor(asked, f, name) for f in members[:most]],
+        "meta": meta,
+        "links": links,
+    }
 
 
-def _relation(
-    asked: Sample, found: Sections, name: str, request: Request, root: str, *, descriptors: bool
-) -> Reply:
+def _relation(asked: Sample, found: Sections, name: str, request: Request, root: str, *, bare: bool) -> Reply:
     members = found.get(name, [])
-    url = f"{objects.address(asked, root)}/{'relationships/' if descriptors else ''}{name}"
+    url = f"{objects.address(asked, root)}/{'relationships/' if bare else ''}{name}"
     if name in _SINGLE:
         one: Body | None = None
-        if members and descriptors:
-            one = objects.descriptor(asked, members[0].sample, name)
+        if members and bare:
+            one = objects.descriptor(asked, members[0], name)
         elif members:
             one = objects.part(asked, members[0], name, root)
         return json_reply({"data": one, "links": {"self": url}})
@@ -222,10 +225,7 @@ def _relation(
     if start is None:
         return _error(400, "InvalidArgumentError", "Invalid cursor")
     shown = members[start : start + limit]
-    data = [
-        objects.descriptor(asked, f.sample, name) if descriptors else objects.part(asked, f, name, root)
-        for f in shown
-    ]
+    data = [objects.descriptor(asked, f, name) if bare else objects.part(asked, f, name, root) for f in shown]
     query = f"?{urlencode(request.query)}" if request.query else ""
     links = {"self": url + query}
     meta: Body = {"count": len(members)}

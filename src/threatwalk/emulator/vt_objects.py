@@ -53,7 +53,7 @@ def whole(asked: Sample, found: Sections, root: str) -> Body:
         case Kind.IPV4 | Kind.IPV6:
             attributes = _address(asked)
         case Kind.DOMAIN | Kind.HOSTNAME:
-            attributes = _domain(asked, own, found.get("resolutions", []))
+            attributes = _domain(asked, own)
         case Kind.URL:
             attributes = _url(asked, own)
         case Kind.MD5 | Kind.SHA1 | Kind.SHA256 | Kind.FILENAME:
@@ -65,26 +65,12 @@ def part(asked: Sample, f: Found, relation: str, root: str) -> Body:
     """One object of a relationship's page."""
     s = f.sample
     if relation == "resolutions":
-        name, ip = (s, asked) if s.kind in {Kind.DOMAIN, Kind.HOSTNAME} else (asked, s)
-        key = ip.value + name.value
-        return {
-            "attributes": {
-                "date": _seconds(f.first_seen),
-                "host_name": name.value,
-                "host_name_last_analysis_stats": _stats(name.value),
-                "ip_address": ip.value,
-                "ip_address_last_analysis_stats": _stats(ip.value),
-                "resolver": "VirusTotal",
-            },
-            "id": key,
-            "links": {"self": f"{root}/resolutions/{key}"},
-            "type": "resolution",
-        }
+        return _resolution(asked, f) | {"links": {"self": f"{root}/resolutions/{_resolution_id(asked, s)}"}}
     match s.kind:
         case Kind.IPV4 | Kind.IPV6:
             attributes = _address(s)
         case Kind.DOMAIN | Kind.HOSTNAME:
-            attributes = _domain(s, [], [])
+            attributes = _domain(s, [])
         case Kind.URL:
             attributes = _url(s, []) | _dates(f)
         case Kind.MD5 | Kind.SHA1 | Kind.SHA256 | Kind.FILENAME:
@@ -93,13 +79,35 @@ def part(asked: Sample, f: Found, relation: str, root: str) -> Body:
     return body | {"context_attributes": {"url": s.value}} if s.kind is Kind.URL else body
 
 
-def descriptor(asked: Sample, s: Sample, relation: str) -> Body:
-    """Type and id alone; a URL's text stands beside its id."""
+def descriptor(asked: Sample, f: Found, relation: str) -> Body:
+    """Type and id; a URL's text stands beside its id, and a resolution's date and sides."""
+    s = f.sample
     if relation == "resolutions":
-        name, ip = (s, asked) if s.kind in {Kind.DOMAIN, Kind.HOSTNAME} else (asked, s)
-        return {"type": "resolution", "id": ip.value + name.value}
+        return _resolution(asked, f)
     body: Body = {"type": TYPES[COLLECTIONS[s.kind]], "id": identifier(s)}
     return body | {"context_attributes": {"url": s.value}} if s.kind is Kind.URL else body
+
+
+def _resolution_id(asked: Sample, s: Sample) -> str:
+    name, ip = (s, asked) if s.kind in {Kind.DOMAIN, Kind.HOSTNAME} else (asked, s)
+    return ip.value + name.value
+
+
+def _resolution(asked: Sample, f: Found) -> Body:
+    s = f.sample
+    name, ip = (s, asked) if s.kind in {Kind.DOMAIN, Kind.HOSTNAME} else (asked, s)
+    return {
+        "attributes": {
+            "date": _seconds(f.first_seen),
+            "host_name": name.value,
+            "host_name_last_analysis_stats": _stats(name.value),
+            "ip_address": ip.value,
+            "ip_address_last_analysis_stats": _stats(ip.value),
+            "resolver": "VirusTotal",
+        },
+        "id": ip.value + name.value,
+        "type": "resolution",
+    }
 
 
 def _object(s: Sample, attributes: Body, root: str) -> Body:
@@ -113,6 +121,12 @@ def _object(s: Sample, attributes: Body, root: str) -> Body:
 
 def _seconds(when: datetime | None) -> int:
     return int(when.timestamp()) if when is not None else _SOME_DAY
+
+
+def _first(own: list[Found]) -> int:
+    """When the earliest of what an object tells was seen."""
+    days = [f.first_seen for f in own if f.first_seen is not None]
+    return _seconds(min(days, default=None))
 
 
 def _dates(f: Found) -> Body:
@@ -168,19 +182,16 @@ def _address(s: Sample) -> Body:
     }
 
 
-def _domain(s: Sample, own: list[Found], resolutions: list[Found]) -> Body:
-    records: list[Body] = []
-    for f in [*own, *resolutions]:
-        records.append({"type": _record_type(f.sample), "ttl": 300, "value": f.sample.value})
-        if records[-1]["type"] == "MX":
-            records[-1]["priority"] = 10
-        if len(records) >= len(own) + 4:
-            break
+def _domain(s: Sample, own: list[Found]) -> Body:
+    records: list[Body] = [{"type": _record_type(f.sample), "ttl": 300, "value": f.sample.value} for f in own]
+    for record in records:
+        if record["type"] == "MX":
+            record["priority"] = 10
     return _common(s.value) | {
         "categories": {},
         "creation_date": _SOME_DAY - number(s.value) % 10**8,
         "last_dns_records": records,
-        "last_dns_records_date": _SOME_DAY,
+        "last_dns_records_date": _first(own),
         "last_https_certificate": _certificate(s.value),
         "last_https_certificate_date": _SOME_DAY,
         "last_update_date": _SOME_DAY,
@@ -229,7 +240,7 @@ def _file(s: Sample, own: list[Found]) -> Body:
     body = (
         _common(s.value)
         | {
-            "first_submission_date": _SOME_DAY,
+            "first_submission_date": _first(own),
             "last_analysis_date": _SOME_DAY,
             "last_submission_date": _SOME_DAY,
             "magic": "PE32 executable for MS Windows (GUI) Intel 80386 32-bit",
@@ -253,7 +264,7 @@ def _url(s: Sample, own: list[Found]) -> Body:
         "categories": {},
         "first_submission_date": _SOME_DAY,
         "has_content": False,
-        "last_analysis_date": _SOME_DAY,
+        "last_analysis_date": _first(own),
         "last_final_url": urls[-1] if urls else s.value,
         "last_submission_date": _SOME_DAY,
         "threat_names": [],
