@@ -106,9 +106,9 @@ class BatchEnv:
         goals: NDArray[np.integer],
         trailheads: NDArray[np.integer],
         *,
-        budget: int | None = None,
+        budget: int | NDArray[np.integer] | None = None,
     ) -> None:
-        """Start the walks `rows` at these trailheads; `budget` in lookups, None: no limit."""
+        """Start the walks `rows` at these trailheads; `budget` in lookups (one, or one each), None: no limit."""
         self.goal[rows] = goals
         self.order[rows, 0] = trailheads
         self.count[rows] = 1
@@ -166,6 +166,24 @@ class BatchEnv:
     def found(self, row: int) -> Ints:
         """The sample numbers of one walk, in the order found."""
         return self.order[row, : self.count[row]]
+
+    def copy(self, rows: NDArray[np.integer], other: "BatchEnv", others: NDArray[np.integer]) -> None:
+        """Continue in `rows` the walks that stand in `others` of another environment."""
+        self._grow(int(other.count[others].max(initial=1)))
+        width = min(self.order.shape[1], other.order.shape[1])
+        self.order[rows, :width] = other.order[others, :width]
+        for name in _STATE:
+            getattr(self, name)[rows] = getattr(other, name)[others]
+
+    def questions(self, rows: NDArray[np.integer]) -> tuple[Longs, Longs, Ints]:
+        """Every question that is still open: (index into rows, filter, sample), whatever the budget."""
+        at, f = np.nonzero(self.pending[rows] > 0)
+        start = self.watermark[rows[at], f]
+        owner, position = spans(start, self.count[rows[at]] - start)
+        at, f = at[owner], f[owner]
+        samples = self.order[rows[at], position]
+        accepted = self.data.accepts[f, self.data.kind[samples]]
+        return at[accepted], f[accepted], samples[accepted]
 
     def _levels(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         goal_size = self.data.goal_size[self.goal[rows]]
@@ -256,6 +274,11 @@ class BatchEnv:
             wider = np.zeros((len(self), max(capacity, 2 * self.order.shape[1])), dtype=np.int32)
             wider[:, : self.order.shape[1]] = self.order
             self.order = wider
+
+
+_STATE = (
+    "count", "watermark", "pending", "goal", "steps", "new", "lookups", "budget_left", "hits", "level", "ended",
+)  # fmt: skip
 
 
 class Env:
