@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -23,6 +23,7 @@ from threatwalk.reports.trails import Block, blocks, tweet, tweeted_at
 from threatwalk.sample import HASH_LENGTHS, Kind, Sample, SampleSet, host, parse, registered_domain, sample
 
 _META = {"domainmeta", "ipmeta"}
+_STATUS = re.compile(r"\.com/\w{1,20}/status/\d{1,20}")
 Read = Callable[[Path], Iterator[Entry]]
 _DAY_NOTE = re.compile(r"\b(20\d\d)-(\d\d)-(\d\d)\b")
 
@@ -52,40 +53,58 @@ def import_trails(archive: Archive, folder: Path, progress: Progress) -> Importe
 
 def _sources(folder: Path) -> list[tuple[str, list[Path], Read]]:
     static = sorted(path for path in folder.rglob("trails/static") if path.is_dir())
-    found: list[tuple[str, list[Path], Read]] = [
-        ("maltrail", sorted(path.rglob("*.txt")), cited_answers) for path in static
-    ]
+    found: list[tuple[str, list[Path], Read]] = []
+    for path in static:
+        files = sorted(path.rglob("*.txt"))
+        found.append(("maltrail", files, partial(cited_answers, newest=_newest(files))))
     for name, read in (("domainmeta", host_answers), ("ipmeta", address_answers)):
         tables = [sorted(path.glob("*.json")) for path in sorted(folder.rglob(name)) if path.is_dir()]
         found += [(f"tweetfeed {name}", files, read) for files in tables]
     return found
 
 
-def cited_answers(path: Path) -> Iterator[Entry]:
+def cited_answers(path: Path, newest: datetime | None = None) -> Iterator[Entry]:
     """The answers that a Maltrail file cites.
 
     A pivot's reference is what its block reports besides lookups: its tweets (parted by spaces where
     there are several), else its first other page, else the lookup page itself. The answer is as old as
     the newest tweet of its block, or a date noted beside the reference; else nobody knows.
+
+    So that no audit takes an undated block for an old one, its pivots count as seen when the next dated
+    block of the file was (files grow at their end), or at `newest`.
     """
     with path.open(encoding="utf-8", errors="replace") as file:
-        for block in blocks(file):
-            asked = [(lookup(url), url, note) for url, note in block.references]
-            hosts = block.hosts() if any(question for question, _, _ in asked) else frozenset()
-            if not hosts:
-                continue
-            told = _told(block)
-            for question, url, note in asked:
-                if question is not None and hosts - {question[1]}:
-                    when = _noted(note) or max(
-                        filter(None, map(tweeted_at, (told or "").split())), default=None
-                    )
-                    yield _entry(*question, hosts, told or url, when)
+        cited = list(blocks(file))
+    seen = newest
+    answers: list[Entry] = []
+    for block in reversed(cited):
+        when = _dated(block)
+        seen = when or seen
+        questions = [(question, url) for url, _ in block.references if (question := lookup(url))]
+        hosts = block.hosts() if questions else frozenset()
+        told = _told(block)
+        for question, url in questions:
+            if hosts - {question[1]}:
+                answers.append(_entry(*question, hosts, told or url, when, seen))
+    yield from reversed(answers)
 
 
-def _entry(name: str, origin: Sample, hosts: SampleSet, reference: str, when: datetime | None) -> Entry:
-    found = ((one.kind.value, one.value, None, None, reference) for one in hosts if one != origin)
+def _entry(
+    name: str, origin: Sample, hosts: SampleSet, reference: str, when: datetime | None, seen: datetime | None
+) -> Entry:
+    found = ((one.kind.value, one.value, rows.us(seen), None, reference) for one in hosts if one != origin)
     return Entry(name, origin, Stored(rows.dump(found), Outcome.FOUND, when, "rows"))
+
+
+def _newest(files: Iterable[Path]) -> datetime | None:
+    """When the newest tweet was sent that any of the files cites."""
+    cited = (set(_STATUS.findall(path.read_text(encoding="utf-8", errors="replace"))) for path in files)
+    return max(filter(None, (tweeted_at("https://x" + url) for urls in cited for url in urls)), default=None)
+
+
+def _dated(block: Block) -> datetime | None:
+    dates = [tweeted_at(url) for url, _ in block.references] + [_noted(note) for _, note in block.references]
+    return max(filter(None, dates), default=None)
 
 
 def _told(block: Block) -> str | None:
@@ -215,7 +234,7 @@ def _looked_up(
         return
     samples = set(_hosts(found or []))
     for one in sorted(about):
-        others = [(s.kind.value, s.value, None, None, None) for s in samples if s != one]
+        others = [(s.kind.value, s.value, rows.us(when), rows.us(when), None) for s in samples if s != one]
         if not others and found:
             continue  # what it named is no sample, and that is not the same as nothing
         yield Entry(

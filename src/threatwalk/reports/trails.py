@@ -20,6 +20,7 @@ from threatwalk.reports.report import Rejected, Report
 from threatwalk.sample import Kind, Sample, host, sample
 
 SOURCE = "tweetfeed"
+_XZ = b"\xfd7zXZ\x00"
 OLDER = "older.tar.xz"
 MAX_DAY_BYTES = 64_000_000  # of one day's table; the largest real one has half a megabyte
 
@@ -40,8 +41,8 @@ _SCHEME = re.compile(r"[a-z]+://", re.IGNORECASE)
 
 
 def recognises(head: bytes) -> bool:
-    """Whether a file that begins so is a day of TweetFeed."""
-    return _FIRST_LINE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
+    """Whether a file that begins so is a day of TweetFeed, or may be a packed folder of days."""
+    return head.startswith(_XZ) or _FIRST_LINE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
 
 
 def read(path: Path) -> Iterator[Report]:
@@ -61,7 +62,7 @@ def tweets(folder: Path) -> Iterator[Report]:
         DocumentError: a table or the tar file is broken.
     """
     for packed in sorted(folder.rglob(OLDER)):
-        yield from _packed(packed)
+        yield from read(packed)
     for path in sorted(folder.rglob("*.csv")):
         if _DAY.fullmatch(path.name):
             yield from read(path)
@@ -94,7 +95,7 @@ def _packed(path: Path) -> Iterator[Report]:
                     raise DocumentError(
                         f"{path}: {name} has {member.size:,} bytes, too many for a day of tweets"
                     )
-                yield from day(io.BytesIO(content.read()), f"{path}/{name}")
+                yield from day(io.BytesIO(content.read()), f"{path.name}/{name}")
     except (tarfile.TarError, lzma.LZMAError, EOFError) as err:
         raise DocumentError(f"{path} is no tar.xz file, or a broken one: {err}") from err
 
