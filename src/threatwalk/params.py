@@ -148,12 +148,15 @@ class Gate:
     breaker_failures: int
     breaker_wait_s: float
     in_flight: int
+    reserve: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     hops: int
     questions: int
+    follow: int
+    in_flight: int
 
 
 @dataclass(frozen=True, slots=True)

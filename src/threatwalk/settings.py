@@ -52,6 +52,13 @@ def key(source: str) -> str | None:
     return os.environ.get(f"THREATWALK_KEY_{source.upper()}") or None
 
 
+def quota(source: str) -> str | None:
+    """What a source allows this installation, where that differs from its free plan: THREATWALK_QUOTA_VIRUSTOTAL
+    and so on, written `1000/minute 20000/day 500000/month` or `none`; None: as published.
+    """
+    return os.environ.get(f"THREATWALK_QUOTA_{source.upper()}") or None
+
+
 def _endpoints(path: str | None) -> dict[str, str]:
     if not path:
         return {}

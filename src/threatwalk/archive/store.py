@@ -15,9 +15,9 @@ from typing import Literal, Self, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from threatwalk.archive import database
+from threatwalk.archive import database, rows
 from threatwalk.errors import StoreError
-from threatwalk.pivot import Outcome
+from threatwalk.pivot import Outcome, Pivot
 from threatwalk.sample import Kind, Sample
 
 Form = Literal["raw", "rows"]
@@ -126,11 +126,21 @@ class Archive:
     def put_all(self, entries: Iterable[Entry]) -> int:
         """Keep many answers, a transaction for every few thousand; the number that was new."""
         new = 0
-        rows = map(_row, entries)
-        while batch := list(islice(rows, _BATCH)):
+        made = map(_row, entries)
+        while batch := list(islice(made, _BATCH)):
             with database.transaction(self._engine) as connection:
                 new += connection.execute(self._insert(), batch).rowcount
         return new
+
+    def keep(self, answers: Iterable[tuple[str, Sample, str, Outcome, datetime]]) -> None:
+        """Keep raw answers as the gate has them: filter, sample, raw, outcome, asked_at."""
+        self.put_all(
+            Entry(name, sample, Stored(raw, outcome, at, "raw")) for name, sample, raw, outcome, at in answers
+        )
+
+    def read_rows(self, filter: str, sample: Sample, raw: str) -> Iterable[Pivot]:  # noqa: A002
+        """The pivots of an archived answer of the form `rows`; raises AnswerError where it is none."""
+        return rows.read(filter, sample, raw)
 
     def counts(self) -> dict[str, dict[Outcome, int]]:
         """The number of answers by filter and outcome."""

@@ -62,7 +62,10 @@ async def _ask(sample: Sample, session: Session) -> str:
     collection = _collection(sample.kind)
     id_ = url_id(sample.value) if sample.kind is Kind.URL else quote(sample.value, safe=":")
     url = f"{session.endpoint('virustotal')}/api/v3/{collection}/{id_}"
-    params = {"relationships": _RELATIONS[collection]}
+    relations = _RELATIONS[collection]
+    if collection == "urls" and session.moved("virustotal"):
+        relations += ",downloaded_files"  # premium: an endpoint of our own has no plans
+    params = {"relationships": relations}
     try:
         return await session.get(url, params=params, headers={"x-apikey": session.key or ""})
     except NotKnownError as err:

@@ -1,0 +1,42 @@
+"""How far a sample may travel: the table of TLP and PAP against the classes of sources."""
+
+from threatwalk import params
+from threatwalk.errors import ParamsError
+from threatwalk.reports.report import Pap, Tlp
+from threatwalk.sources.filter import Opsec
+
+
+class Policy:
+    """The table in `params.yaml: gate`. The stricter of TLP and PAP wins; untagged is amber in both.
+
+    Raises:
+        ParamsError: the table lacks a colour, or names an unknown one or an unknown class.
+    """
+
+    def __init__(self, limits: params.Gate) -> None:
+        self._tlp = {Tlp(colour): top for colour, top in _table("tlp", limits.tlp, list(Tlp)).items()}
+        self._pap = {Pap(colour): top for colour, top in _table("pap", limits.pap, list(Pap)).items()}
+
+    def refuses(self, opsec: Opsec, *, tlp: Tlp, pap: Pap, active_dns: bool) -> str | None:
+        """Why a sample with these tags may not go to a source of this class; None: it may."""
+        if opsec.rank > self._tlp[tlp].rank:
+            return f"TLP:{tlp.upper()} may not go to a source of class {opsec}"
+        if opsec.rank > self._pap[pap].rank:
+            return f"PAP:{pap.upper()} may not go to a source of class {opsec}"
+        if opsec is Opsec.ACTIVE_DNS and not active_dns:
+            return "active DNS was not asked for: the adversary's name server could see it"
+        return None
+
+
+def _table(name: str, raw: dict[str, str], colours: list[Tlp] | list[Pap]) -> dict[str, Opsec]:
+    if set(raw) != set(colours):
+        raise ParamsError(f"params.yaml: gate.{name} must name {', '.join(colours)}, no other")
+    for colour, opsec in raw.items():
+        if opsec not in list(Opsec):
+            raise ParamsError(f"params.yaml: gate.{name}.{colour} must be one of {', '.join(Opsec)}")
+    return {colour: Opsec(opsec) for colour, opsec in raw.items()}
+
+
+def strictest(tags: list[Tlp]) -> Tlp:
+    """The strictest of several TLP tags; amber where there is none."""
+    return max(tags, key=list(Tlp).index, default=Tlp.AMBER)
