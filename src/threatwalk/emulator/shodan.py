@@ -15,7 +15,7 @@ from threatwalk.sample import Kind, Sample, host
 Body = dict[str, object]
 Known = Callable[[Sample], Sequence[Found]]
 
-_PAGE = 100  # matches of one page, and records of a domain
+PAGE = 100  # matches of one page and records of a domain, as Shodan itself does it
 _PORTS = (80, 8443, 8080, 22, 21, 25, 53, 3389, 8000, 2222, 9443)
 _SOME_DAY = datetime(2026, 10, 1, tzinfo=UTC)
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
@@ -30,8 +30,11 @@ def certificate(ip: Sample) -> tuple[str, str]:
     return sha256(text).hexdigest(), sha1(text, usedforsecurity=False).hexdigest()
 
 
-def route(world: Answers, key: str) -> Route:
-    """The API for whoever shows the key in the query."""
+def route(world: Answers, key: str, *, page_size: int = 10_000) -> Route:
+    """The API for whoever shows the key in the query.
+
+    Pages are so large that a search or a domain is one question; `page_size` PAGE makes them Shodan's.
+    """
     bearers = {digest: s for s in world.samples() if s.kind in _ADDRESSES for digest in certificate(s)}
 
     @lru_cache(maxsize=512)
@@ -49,14 +52,14 @@ def route(world: Answers, key: str) -> Route:
             case ["api-info"]:
                 return json_reply(_INFO)
             case ["shodan", "host", "search"]:
-                return _search(request, bearers, known)
+                return _search(request, bearers, known, page_size)
             case ["shodan", "host", "count"]:
                 found = _searched(request.query.get("query", ""), bearers, known)
                 return json_reply({"matches": [], "total": len(found)})
             case ["shodan", "host", ip]:
                 return _host(ip, known)
             case ["dns", "domain", name]:
-                return _domain(name, request, known)
+                return _domain(name, request, known, page_size)
             case ["dns", "resolve"]:
                 return json_reply(
                     {n: _address(n, known) for n in request.query.get("hostnames", "").split(",")}
@@ -219,30 +222,30 @@ def _searched(query: str, bearers: dict[str, Sample], known: Known) -> list[Foun
     return [f for f in known(asked) if f.sample.kind in _ADDRESSES] if asked else []
 
 
-def _search(request: Request, bearers: dict[str, Sample], known: Known) -> Reply:
+def _search(request: Request, bearers: dict[str, Sample], known: Known, size: int) -> Reply:
     found = _searched(request.query.get("query", ""), bearers, known)
-    start = (page(request.query, "page", 1, 10**6) - 1) * _PAGE
-    matches = [_banner(f.sample, f.first_seen, [], 80) for f in found[start : start + _PAGE]]
+    start = (page(request.query, "page", 1, 10**6) - 1) * size
+    matches = [_banner(f.sample, f.first_seen, [], 80) for f in found[start : start + size]]
     return json_reply({"matches": matches, "total": len(found)})
 
 
-def _domain(name: str, request: Request, known: Known) -> Reply:
+def _domain(name: str, request: Request, known: Known, size: int) -> Reply:
     asked = _asked(name, _NAMES)
     if asked is None:
         return json_reply({"error": "Invalid domain"}, 400)
     found = known(asked)
     if not found:
         return json_reply({"error": "No information available for that domain."}, 404)
-    start = (page(request.query, "page", 1, 10**6) - 1) * _PAGE
+    start = (page(request.query, "page", 1, 10**6) - 1) * size
     records = [_record(asked, f) for f in found]
-    shown = records[start : start + _PAGE]
+    shown = records[start : start + size]
     return json_reply(
         {
             "domain": asked.value,
             "tags": [],
             "data": shown,
             "subdomains": sorted({str(r["subdomain"]) for r in shown if r["subdomain"]}),
-            "more": start + _PAGE < len(records),
+            "more": start + size < len(records),
         }
     )
 
