@@ -64,7 +64,8 @@ async def _ask(sample: Sample, session: Session) -> str:
     url = f"{session.endpoint('virustotal')}/api/v3/{collection}/{id_}"
     relations = _RELATIONS[collection]
     if collection == "urls" and session.moved("virustotal"):
-        relations += ",downloaded_files"  # premium: an endpoint of our own has no plans
+        # premium: an endpoint of our own has no plans
+        relations += ",downloaded_files,contacted_domains,contacted_ips"
     params = {"relationships": relations}
     try:
         return await session.get(url, params=params, headers={"x-apikey": session.key or ""})
