@@ -195,6 +195,7 @@ def _host(text: str, known: Known) -> Reply:
     return json_reply(
         {
             **_place(ip.value),
+            "region_name": None,
             "postal_code": None,
             "ip": int(ipaddress.ip_address(ip.value)),
             "ip_str": ip.value,

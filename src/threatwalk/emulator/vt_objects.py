@@ -215,7 +215,22 @@ def _certificate(name: str) -> Body:
     digest = sha256(name.encode()).hexdigest()
     return {
         "cert_signature": {"signature": digest, "signature_algorithm": "sha256RSA"},
-        "extensions": {"CA": False, "subject_alternative_name": [name], "tags": []},
+        "extensions": {
+            "1.3.6.1.4.1.11129.2.4.2": digest,
+            "CA": False,
+            "authority_key_identifier": {"keyid": digest[:40]},
+            "ca_information_access": {
+                "CA Issuers": "http://ca.example/issuer.crt",
+                "OCSP": "http://ocsp.ca.example",
+            },
+            "certificate_policies": ["2.23.140.1.2.1"],
+            "crl_distribution_points": ["http://ca.example/issuer.crl"],
+            "extended_key_usage": ["serverAuth", "clientAuth"],
+            "key_usage": ["ff"],
+            "subject_alternative_name": [name],
+            "subject_key_identifier": digest[24:],
+            "tags": [],
+        },
         "issuer": {"C": "US", "CN": "Made-up Issuing CA", "O": "Made-up Trust"},
         "public_key": {
             "algorithm": "RSA",
