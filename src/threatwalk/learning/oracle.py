@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from threatwalk.learning.dataset import Bools, Dataset, Longs
+from threatwalk.learning.dataset import Dataset, Longs
 from threatwalk.learning.env import NO_BUDGET, BatchEnv, spans
 from threatwalk.learning.policy import STOP
 from threatwalk.params import Combine, Reward, Walk
@@ -53,14 +53,15 @@ def prospects(env: BatchEnv, rows: Longs, *, worst: float, marks: Floats | None 
     size = env.data.goal_size[goals]
     worth = np.where(env.data.contains(goals[at], found), 1.0, -env.reward.excess_weight) / size[at]
     cells = at * width + bits
-    c = np.bincount(cells, weights=worth, minlength=len(rows) * width)
-    c += np.bincount(bad_at * width + (1 << bad_f), minlength=len(c)) * DISASTER
+    total = len(rows) * width
+    c: Floats = np.bincount(cells, weights=worth, minlength=total).astype(np.float64)
+    c += DISASTER * np.bincount(bad_at * width + (1 << bad_f), minlength=total).astype(np.float64)
     useful = np.zeros(len(rows), dtype=np.int64)
     np.bitwise_or.at(useful, at, bits)
     np.bitwise_or.at(useful, bad_at, 1 << bad_f)
     mark = np.empty((0, width))
     if marks is not None:
-        m = np.bincount(cells, weights=marks[found], minlength=len(c))
+        m = np.bincount(cells, weights=marks[found], minlength=total).astype(np.float64)
         mark = _by_mapping(m.reshape(len(rows), width))
     each = ((np.arange(width)[:, None] >> np.arange(env.filters)) & 1).astype(np.float64)
     return Prospects(
@@ -180,8 +181,10 @@ class _Beams:
         budget: int | None,
     ) -> None:
         self._walks, self._beam = len(goals), beam
-        make = lambda: BatchEnv(data, len(goals) * beam, walk=walk, reward=reward, audit=audit, floor=False)  # noqa: E731
-        self._env, self._spare = make(), make()
+        size = len(goals) * beam
+        self._env, self._spare = (
+            BatchEnv(data, size, walk=walk, reward=reward, audit=audit, floor=False) for _ in range(2)
+        )
         self.rows = np.arange(len(goals), dtype=np.int64)  # states in the beam, rows of the environment
         self.owner = np.arange(len(goals), dtype=np.int64)  # the walk of each
         self.path = np.full((len(goals), walk.steps), STOP, dtype=np.int64)

@@ -1,0 +1,247 @@
+"""Every policy on held-out reports: BENCH's table, with intervals, budgets and the leak audit both ways."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from threatwalk.learning import oracle, playbooks
+from threatwalk.learning.dataset import Dataset, Longs, trailheads
+from threatwalk.learning.policy import Policy
+from threatwalk.learning.reward import clipped, level
+from threatwalk.learning.walks import Decide, Outcomes, Reach, by_policy, by_script, follow, reach
+from threatwalk.params import Params
+
+Floats = NDArray[np.float64]
+Row = dict[str, Any]
+Progress = Callable[[str], None]
+
+SCORES = ("reward", "precision", "recall", "f1", "lookups", "samples")
+REACHABLE = ("reachable_reward", "reachable_recall", "reachable_f1")
+WITH_INTERVAL = ("reward", "f1")
+BEAM_CHECK = 64  # the wider beam that the oracle is held against ...
+BEAM_WALKS = 60  # ... on so many walks
+
+ORACLE, CEILING, STYLE = "oracle", "ceiling", "playbook_by_style"
+KNOWING = (ORACLE, CEILING, STYLE)  # rows that know the goal, or something else that nobody has
+
+
+@dataclass(frozen=True)
+class Held:
+    """The held-out walks: W pairs of goal and trailhead, and which resamples the bootstrap draws."""
+
+    data: Dataset
+    params: Params
+    goals: Longs
+    heads: Longs
+    draws: Floats  # (B, groups): how often each group of reports is in each resample
+    group: Longs  # (W,) 0 .. groups - 1
+
+    @classmethod
+    def of(cls, data: Dataset, params: Params, part: str = "test") -> "Held":
+        rng = np.random.default_rng(params.seed)
+        goals, heads = trailheads(data, data.goals(part), params.evaluate.trailheads, rng)
+        known, group = np.unique(data.group[goals], return_inverse=True)
+        count = max(len(known), 1)
+        draws = rng.multinomial(count, np.full(count, 1 / count), params.evaluate.bootstrap)
+        return cls(
+            data, params, goals.astype(np.int64), heads.astype(np.int64), draws.astype(np.float64), group
+        )
+
+    def interval(self, values: Floats) -> tuple[float, float]:
+        """95 % of the mean, resampling groups of reports: walks of one report are no two witnesses."""
+        total = np.bincount(self.group, weights=values, minlength=self.draws.shape[1])
+        count = np.bincount(self.group, minlength=self.draws.shape[1])
+        means = (self.draws @ total) / np.maximum(self.draws @ count, 1)
+        low, high = np.quantile(means, (0.025, 0.975)) if len(means) else (np.nan, np.nan)
+        return float(low), float(high)
+
+
+def scores(held: Held, done: Outcomes, within: Reach) -> dict[str, Floats]:
+    """What each walk scored.  (W,) each; reward is the final eq. (4), clipped at -1"""
+    weight = held.params.reward.excess_weight
+    size = held.data.goal_size[held.goals]
+    excess = done.size - done.hits
+    recall, precision = done.hits / size, done.hits / done.size
+    recall_r = done.reached / within.size
+    return {
+        "reward": clipped(level(done.hits, done.size, size, excess_weight=weight)),
+        "precision": precision,
+        "recall": recall,
+        "f1": _f1(precision, recall),
+        "lookups": done.lookups.astype(np.float64),
+        "samples": done.size.astype(np.float64),
+        "reachable_reward": clipped((done.reached - weight * excess) / within.size),
+        "reachable_recall": recall_r,
+        "reachable_f1": _f1(precision, recall_r),
+    }
+
+
+def _f1(precision: Floats, recall: Floats) -> Floats:
+    both = precision + recall
+    return np.divide(2 * precision * recall, both, out=np.zeros_like(both), where=both > 0)
+
+
+def table(
+    data: Dataset,
+    policies: Sequence[Policy],
+    params: Params,
+    *,
+    part: str = "test",
+    progress: Progress = lambda _what: None,
+) -> dict[str, Any]:
+    """Every policy, at every budget, with the audit on and off, and the rows that say whether it counts.
+
+    `rows`: one for each (policy, budget, audit); `held_out`: the rows without a budget, audited as
+    the dataset says, by policy; `world`: see `world_rows`; `walks`, `reports`, `groups`: how many.
+    """
+    held = Held.of(data, params, part)
+    rows: list[Row] = []
+    for audit in (data.audit, not data.audit):
+        progress(f"closure, audit {'on' if audit else 'off'}")
+        within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=audit)
+        for name, by_budget in _everybody(held, policies, audit):
+            progress(f"{name}, audit {'on' if audit else 'off'}")
+            for budget in (None, *params.evaluate.budgets):
+                done = _followed(held, by_budget(budget), within, audit=audit, budget=budget)
+                rows.append(_row(held, name, scores(held, done, within), budget=budget, audit=audit))
+        rows.append(_row(held, CEILING, scores(held, _all_reached(within), within), budget=None, audit=audit))
+        if audit == data.audit:
+            world = _shares(held, within)
+    held_out = {row["policy"]: row for row in rows if row["budget"] is None and row["audit"] == data.audit}
+    return {
+        "held_out": held_out,
+        "world": world_rows(held_out, world, _beams(held)),
+        "rows": rows,
+        "reports": len(np.unique(held.goals)),
+        "groups": int(held.draws.shape[1]),
+        "walks": len(held.goals),
+        "dataset": data.digest,
+        "filters": list(data.filters),
+    }
+
+
+def _everybody(
+    held: Held, policies: Sequence[Policy], audit: bool
+) -> list[tuple[str, Callable[[int | None], Decide]]]:
+    """Every row of the table as a way to decide under a budget."""
+    everybody: list[tuple[str, Callable[[int | None], Decide]]] = [
+        (policy.name, _always(by_policy(policy))) for policy in policies
+    ]
+    if any(held.data.styles):
+        everybody.append((STYLE, _always(by_script(_styled(held)))))
+    everybody.append((ORACLE, lambda budget: by_script(search(held, budget=budget, audit=audit))))
+    return everybody
+
+
+def _always(decide: Decide) -> Callable[[int | None], Decide]:
+    return lambda _budget: decide
+
+
+def search(
+    held: Held, *, audit: bool, budget: int | None = None, beam: int | None = None, walks: int | None = None
+) -> NDArray[np.int64]:
+    """The oracle's mappings for the first `walks` held-out walks (None: all)."""
+    return oracle.search(
+        held.data,
+        held.goals[:walks],
+        held.heads[:walks],
+        walk=held.params.walk,
+        reward=held.params.reward,
+        audit=audit,
+        beam=beam or held.params.evaluate.beam,
+        budget=budget,
+    )
+
+
+def _followed(held: Held, decide: Decide, within: Reach, *, audit: bool, budget: int | None) -> Outcomes:
+    params = held.params
+    return follow(
+        held.data,
+        held.goals,
+        held.heads,
+        decide,
+        walk=params.walk,
+        reward=params.reward,
+        audit=audit,
+        within=within,
+        budget=budget,
+    )
+
+
+def _styled(held: Held) -> NDArray[np.int64]:
+    """The playbook of each walk's style: (W, steps), told what nobody knows."""
+    best = playbooks.by_style(held.data, held.params)
+    paths = np.zeros((len(held.goals), held.params.walk.steps), dtype=np.int64)
+    for walk, goal in enumerate(held.goals.tolist()):
+        actions = best.get(held.data.styles[goal] or "", ())
+        paths[walk, : len(actions)] = actions
+    return paths
+
+
+def _all_reached(within: Reach) -> Outcomes:
+    return Outcomes(within.size, within.size, within.size, within.lookups, np.zeros_like(within.size))
+
+
+def _row(held: Held, name: str, each: dict[str, Floats], *, budget: int | None, audit: bool) -> Row:
+    row: Row = {"policy": name, "budget": budget, "audit": audit}
+    row |= {score: float(each[score].mean()) for score in (*SCORES, *REACHABLE)}
+    for score in WITH_INTERVAL:
+        row[f"{score}_low"], row[f"{score}_high"] = held.interval(each[score])
+    return row
+
+
+def _shares(held: Held, within: Reach) -> dict[str, float]:
+    share = within.size / held.data.goal_size[held.goals]
+    return {"reachable": float(share.mean()), "isolated": float((within.size == 1).mean())}
+
+
+def _beams(held: Held) -> float:
+    """How much reward a beam of 64 finds beyond the oracle's, on some of the walks."""
+    some = Held(
+        held.data,
+        held.params,
+        held.goals[:BEAM_WALKS],
+        held.heads[:BEAM_WALKS],
+        held.draws,
+        held.group[:BEAM_WALKS],
+    )
+    audit = held.data.audit
+    within = reach(some.data, some.goals, some.heads, steps=some.params.walk.steps, audit=audit)
+    found = []
+    for beam in (held.params.evaluate.beam, BEAM_CHECK):
+        script = by_script(search(some, audit=audit, beam=beam))
+        done = _followed(some, script, within, audit=audit, budget=None)
+        found.append(float(scores(some, done, within)["reward"].mean()))
+    return found[1] - found[0]
+
+
+def world_rows(held_out: dict[str, Row], shares: dict[str, float], wider_beam: float) -> list[Row]:
+    """Whether the world is hard for the right reasons: {row, value, low, high, ok}; a bound None: open."""
+
+    def reward(name: str) -> float:
+        return float(held_out[name]["reward"]) if name in held_out else float("nan")
+
+    best = reward(ORACLE)
+    rows: list[tuple[str, float, float | None, float | None]] = [
+        ("run_everything", reward("run_everything"), None, -0.5),
+        ("stop", reward("stop"), None, 0.10),
+        ("playbook_by_kind_share", reward("playbook_by_kind") / best, 0.25, 0.45),
+        ("reachable_share", shares["reachable"], 0.60, 0.75),
+        ("isolated", shares["isolated"], 0.10, 0.20),
+        ("beam_64_gain", wider_beam, None, 0.01),
+    ]
+    if STYLE in held_out:
+        rows.insert(3, ("playbook_by_style_share", reward(STYLE) / best, None, 0.85))
+    return [
+        {
+            "row": name,
+            "value": value,
+            "low": low,
+            "high": high,
+            "ok": (low is None or value >= low) and (high is None or value <= high),
+        }
+        for name, value, low, high in rows
+    ]
