@@ -16,7 +16,7 @@ from threatwalk.reports.report import Report, Tlp
 from threatwalk.sample import Kind, Sample, digest, host, sample
 
 # The namespace of observables' ids (STIX 2.1, section 2.9).
-_OBSERVABLES = UUID("00abedb4-aa42-466c-9fe9-fed23a9e1ed8")
+_OBSERVABLES = UUID("00abedb4-aa42-466c-9c01-fed23315a9b7")
 _OURS = uuid5(NAMESPACE_URL, "https://threatwalk.example/reports")
 _TLP2 = "extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")

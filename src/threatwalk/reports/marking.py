@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from threatwalk.reports.report import Tlp
 
 _TLP = re.compile(r"\s*tlp\s*[:=]\s*(white|clear|green|amber\+strict|amber|red)\s*", re.IGNORECASE)
-_CAMPAIGN = re.compile(r'(?:^|.*[:-])campaigns?(?:-name)?[:=]\s*"?([^"]{1,200}?)"?\s*', re.IGNORECASE)
+_CAMPAIGN = re.compile(r'(?:^|.*[:-])campaigns?(?:-name)?[:=]\s*"?(.{1,200}?)"?\s*', re.IGNORECASE)
 _ORDER = list(Tlp)
 
 # The marking definitions that the STIX 2.0 and 2.1 and the TLP 2.0 documents fix.

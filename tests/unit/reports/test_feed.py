@@ -1,0 +1,220 @@
+"""A sync over a folder: the same logic that serves HTTP and S3."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from threatwalk.errors import ParamsError, UnavailableError
+from threatwalk.params import Feed, Form
+from threatwalk.reports import store
+from threatwalk.reports.feed import Synced, sync
+from threatwalk.reports.store import Status
+
+IDS = [f"5a3c2fcd-8328-42bb-a95e-4f4402de0b8{n}" for n in range(3)]
+
+
+def event(uuid: str, *domains: str, **more: Any) -> dict[str, Any]:
+    attributes = [{"type": "domain", "value": domain} for domain in domains]
+    return {
+        "Event": {"uuid": uuid, "info": "A threat", "date": "2020-01-02", "Attribute": attributes, **more}
+    }
+
+
+class Folder:
+    """A MISP feed in a folder, and where it is collected to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "feed"
+        self.root.mkdir()
+        self.kept = root / "home" / "reports" / "osint"
+        self.quarantine = root / "home" / "quarantine" / "osint"
+        self.manifest: dict[str, Any] = {}
+
+    def publish(self, uuid: str, document: Any, timestamp: int = 1) -> None:
+        text = document if isinstance(document, str) else json.dumps(document)
+        (self.root / f"{uuid}.json").write_text(text)
+        self.manifest[uuid] = {"info": "A threat", "date": "2020-01-02", "timestamp": str(timestamp)}
+        self.list()
+
+    def list(self) -> None:
+        path = self.root / "manifest.json"
+        path.write_text(json.dumps(self.manifest))
+        os.utime(path, ns=(len(list(self.root.iterdir())), os.stat(path).st_mtime_ns + 1))  # noqa: PTH116
+
+    async def sync(self, form: Form = Form.MISP) -> Synced:
+        feed = Feed("osint", form, str(self.root), "green")
+        return await sync(feed, reports=self.kept.parent, quarantined=self.quarantine.parent)
+
+    @property
+    def state(self) -> store.State:
+        return store.load(self.kept)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    made = Folder(tmp_path)
+    for n, uuid in enumerate(IDS):
+        made.publish(uuid, event(uuid, f"evil{n}.com"))
+    return made
+
+
+async def test_a_first_sync_fetches_every_event_as_it_was_published(folder: Folder) -> None:
+    done = await folder.sync()
+
+    assert (done.listed, done.fetched, done.withdrawn) == (3, 3, 0)
+    for uuid in IDS:
+        assert (folder.kept / f"{uuid}.json").read_bytes() == (folder.root / f"{uuid}.json").read_bytes()
+    about = folder.state.documents[f"{IDS[0]}.json"]
+    assert (about.title, about.samples, about.published, about.status) == (
+        "A threat",
+        1,
+        "2020-01-02",
+        Status.STORED,
+    )
+
+
+async def test_a_sync_with_nothing_new_asks_for_the_manifest_only(folder: Folder) -> None:
+    await folder.sync()
+
+    assert (await folder.sync()).listed is None
+
+
+async def test_only_new_and_changed_events_are_fetched(folder: Folder) -> None:
+    await folder.sync()
+    folder.publish(IDS[1], event(IDS[1], "changed.com"), timestamp=2)
+
+    done = await folder.sync()
+
+    assert done.fetched == 1
+    assert "changed.com" in (folder.kept / f"{IDS[1]}.json").read_text()
+
+
+async def test_a_withdrawn_event_is_marked_and_comes_back_when_it_is_listed_again(folder: Folder) -> None:
+    await folder.sync()
+    gone = folder.manifest.pop(IDS[0])
+    folder.list()
+
+    done = await folder.sync()
+
+    assert done.withdrawn == 1
+    assert folder.state.documents[f"{IDS[0]}.json"].withdrawn is not None
+    assert (folder.kept / store.WITHDRAWN / f"{IDS[0]}.json").exists()
+
+    folder.manifest[IDS[0]] = gone
+    folder.list()
+    done = await folder.sync()
+
+    assert done.fetched == 1
+    assert folder.state.documents[f"{IDS[0]}.json"].withdrawn is None
+    assert (folder.kept / f"{IDS[0]}.json").exists()
+    assert not (folder.kept / store.WITHDRAWN / f"{IDS[0]}.json").exists()
+
+
+@pytest.mark.parametrize("broken", ["{", "", "[]", '{"Event": 7}', json.dumps(event(IDS[1], "other.com"))])
+async def test_a_malformed_event_is_quarantined_and_stops_nothing(folder: Folder, broken: str) -> None:
+    folder.publish(IDS[0], broken, timestamp=2)
+
+    done = await folder.sync()
+
+    assert done.fetched == 3
+    assert list(done.quarantined) == [f"{IDS[0]}.json"]
+    assert not (folder.kept / f"{IDS[0]}.json").exists()
+    kept = sorted(folder.quarantine.iterdir())
+    assert kept[0].read_text() == broken
+    assert kept[1].read_text().strip() == folder.state.documents[f"{IDS[0]}.json"].reason
+
+
+async def test_a_quarantined_event_is_not_fetched_again_until_it_changes(folder: Folder) -> None:
+    folder.publish(IDS[0], "{", timestamp=2)
+    await folder.sync()
+    folder.publish(IDS[1], event(IDS[1], "new.com"), timestamp=2)
+
+    assert (await folder.sync()).fetched == 1
+
+    folder.publish(IDS[0], event(IDS[0], "mended.com"), timestamp=3)
+
+    assert (await folder.sync()).quarantined == {}
+    assert (folder.kept / f"{IDS[0]}.json").exists()
+
+
+async def test_a_good_event_stays_when_its_newer_self_is_broken(folder: Folder) -> None:
+    await folder.sync()
+    folder.publish(IDS[0], "{", timestamp=2)
+
+    done = await folder.sync()
+
+    assert list(done.quarantined) == [f"{IDS[0]}.json"]
+    assert "evil0.com" in (folder.kept / f"{IDS[0]}.json").read_text()
+
+
+async def test_a_listed_event_that_is_missing_is_tried_again(folder: Folder) -> None:
+    document = (folder.root / f"{IDS[0]}.json").read_text()
+    (folder.root / f"{IDS[0]}.json").unlink()
+
+    done = await folder.sync()
+
+    assert list(done.failed) == [f"{IDS[0]}.json"]
+    assert done.fetched == 2
+
+    (folder.root / f"{IDS[0]}.json").write_text(document)
+
+    assert (await folder.sync()).fetched == 1
+
+
+@pytest.mark.parametrize("manifest", ["{", "[]", "7", "{}", '{"../../x": {}}'])
+async def test_a_manifest_that_is_nonsense_changes_nothing(folder: Folder, manifest: str) -> None:
+    await folder.sync()
+    before = folder.state
+    (folder.root / "manifest.json").write_text(manifest)
+
+    with pytest.raises(UnavailableError, match=r"manifest\.json"):
+        await folder.sync()
+
+    assert folder.state == before
+
+
+async def test_events_without_a_manifest_are_found_by_their_names(folder: Folder) -> None:
+    (folder.root / "manifest.json").unlink()
+    (folder.root / "notes.json").write_text("{}")
+
+    assert (await folder.sync()).fetched == 3
+
+
+async def test_a_folder_of_any_documents_is_a_feed(folder: Folder) -> None:
+    (folder.root / "deep").mkdir()
+    (folder.root / "deep" / "a b.json").write_text(json.dumps(event(IDS[0], "deep.com")))
+    (folder.root / "notes.txt").write_text("some words")
+
+    done = await folder.sync(Form.FOLDER)
+
+    assert done.fetched == 6
+    state = folder.state.documents
+    assert state["notes.txt"].status is Status.NO_REPORT
+    assert state["manifest.json"].status is Status.NO_REPORT
+    assert (folder.kept / state["deep/a b.json"].file).exists()
+    assert (await folder.sync(Form.FOLDER)).fetched == 0
+
+
+async def test_a_feed_that_is_nowhere_is_unavailable(tmp_path: Path) -> None:
+    feed = Feed("osint", Form.MISP, str(tmp_path / "none"), "green")
+
+    with pytest.raises(UnavailableError, match="no folder"):
+        await sync(feed, reports=tmp_path / "r", quarantined=tmp_path / "q")
+
+
+async def test_an_odd_url_is_the_users_error(tmp_path: Path) -> None:
+    feed = Feed("osint", Form.MISP, "gopher://x/", "green")
+
+    with pytest.raises(ParamsError, match="gopher"):
+        await sync(feed, reports=tmp_path / "r", quarantined=tmp_path / "q")
+
+
+async def test_an_empty_folder_without_history_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "feed").mkdir()
+    feed = Feed("osint", Form.MISP, str(tmp_path / "feed"), "green")
+
+    with pytest.raises(UnavailableError, match=r"manifest\.json"):
+        await sync(feed, reports=tmp_path / "r", quarantined=tmp_path / "q")

@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import pytest
+
+from threatwalk.errors import BusyError, StoreError
+from threatwalk.reports import quarantine, store
+from threatwalk.reports.store import Document, State, Status
+
+
+def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
+    state = State("feed", "http://x/", "green", "2026-01-01T00:00:00+00:00", {"manifest.json": 'etag "1"'})
+    state.documents["a.json"] = Document("1", "a.json", Status.QUARANTINED, reason="broken")
+
+    store.save(tmp_path, state)
+
+    assert store.load(tmp_path) == state
+
+
+def test_nothing_collected_is_an_empty_state(tmp_path: Path) -> None:
+    assert store.load(tmp_path / "feed") == State("feed")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 9}', '{"format": 1, "documents": 7}'])
+def test_a_broken_state_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_text(text)
+
+    with pytest.raises(StoreError, match=r"state\.json"):
+        store.load(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_older_file_and_no_rest(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    store.write(path, b"old")
+    (tmp_path / ".a.json.part").mkdir()
+
+    with pytest.raises(StoreError, match=r"a\.json"):
+        store.write(path, b"new")
+
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.json", "a/b.json", "/etc/passwd", "state.json", ".lock", "é.json", "x" * 300, "a\x00.json"]
+)
+def test_a_name_that_is_not_safe_is_replaced(name: str) -> None:
+    kept = store.file_name("feed", name)
+
+    assert kept != name
+    assert "/" not in kept
+    assert not kept.startswith(".")
+    assert kept == store.file_name("feed", name)
+
+
+def test_a_withdrawn_document_is_put_aside_and_not_erased(tmp_path: Path) -> None:
+    state = State("feed")
+    store.put(tmp_path, state, "a.json", Document("1", "a.json", Status.STORED), b"{}")
+
+    store.withdraw(tmp_path, state.documents["a.json"], "2026-01-01")
+
+    assert state.documents["a.json"].withdrawn == "2026-01-01"
+    assert not (tmp_path / "a.json").exists()
+    assert (tmp_path / store.WITHDRAWN / "a.json").read_bytes() == b"{}"
+
+
+def test_two_cannot_collect_one_feed_at_once(tmp_path: Path) -> None:
+    with store.locked(tmp_path), pytest.raises(BusyError, match="another process"), store.locked(tmp_path):
+        pass
+
+
+def test_quarantine_keeps_a_copy_with_its_reason(tmp_path: Path) -> None:
+    kept = [
+        quarantine.keep(tmp_path, name, b"broken", "no JSON") for name in ("a/../b c.json", "a/../b c.json")
+    ]
+
+    assert kept[0] == kept[1]
+    assert kept[0].read_bytes() == b"broken"
+    assert kept[0].with_name(f"{kept[0].name}.reason.txt").read_text() == "no JSON\n"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["..", "/", "../../etc/passwd", ".", "\x00", "x" * 300, "a\\..\\b"])
+def test_nothing_is_written_outside_quarantine(tmp_path: Path, name: str) -> None:
+    kept = quarantine.keep(tmp_path / "q", name, b"x", "why")
+
+    assert kept.parent == tmp_path / "q"
+    assert {path.name for path in tmp_path.iterdir()} == {"q"}

@@ -1,0 +1,109 @@
+import json
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from threatwalk.errors import DataError
+from threatwalk.params import Params, load
+from threatwalk.reports import bundle
+from threatwalk.stages import ingest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def params() -> Params:
+    made = load(ROOT / "params.yaml")
+    return replace(made, ingest=replace(made.ingest, min_samples=2, max_samples=3))
+
+
+def event(number: int, *domains: str) -> str:
+    attributes = [{"type": "domain", "value": domain} for domain in domains]
+    uuid = f"5a3c2fcd-8328-42bb-a95e-4f4402de0b8{number}"
+    tags = [{"name": "tlp:green"}, {"name": 'threatwalk:campaign="Heron"'}]
+    return json.dumps(
+        {"Event": {"uuid": uuid, "info": "A", "date": "2020-01-02", "Tag": tags, "Attribute": attributes}}
+    )
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus" / "reports" / "osint"
+    folder.mkdir(parents=True)
+    (folder / "0.json").write_text(event(0, "a.com", "b.com"))
+    (folder / "1.json").write_text(event(1, "a.com", "b.com", "c.com"))
+    (folder / "1-again.json").write_text(event(0, "x.com", "y.com"))
+    (folder / "2.json").write_text(event(2, "a.com"))
+    (folder / "3.json").write_text(event(3, "a.com", "b.com", "c.com", "d.com"))
+    (folder / "4.json").write_text("{")
+    (folder / "notes.txt").write_text("words")
+    return tmp_path / "corpus"
+
+
+def run(params: Params, corpus: Path, out: Path) -> dict[str, Any]:
+    out.mkdir(exist_ok=True)
+    ingest.run(
+        params,
+        corpus=corpus,
+        bundles=out / "bundles",
+        reports=out / "r.parquet",
+        metrics=out / "metrics.json",
+    )
+    made: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return made
+
+
+def test_each_report_becomes_a_bundle_and_rows(params: Params, corpus: Path, tmp_path: Path) -> None:
+    counts = run(params, corpus, tmp_path / "out")
+
+    reports = [bundle.load(path) for path in sorted((tmp_path / "out" / "bundles").iterdir())]
+    rows = pq.read_table(tmp_path / "out" / "r.parquet").to_pylist()
+    assert [report.id[-1] for report in reports] == ["0", "1"]
+    assert rows[0] == {
+        "report": reports[0].id, "title": "A", "published": date(2020, 1, 2), "tlp": "green", "source": "osint",
+        "campaign": "Heron", "kind": "domain", "value": "a.com",
+    }  # fmt: skip
+    assert len(rows) == 5
+    assert counts == {
+        "files_read": 7, "files_without_report": 1, "reports_read": 5, "reports_rejected": 1, "reports_recovered": 0,
+        "reports_too_small": 1, "reports_too_large": 1, "reports_duplicate": 1, "reports_kept": 2, "samples": 5,
+        "values_rejected": 0,
+    }  # fmt: skip
+
+
+def test_a_second_run_gives_the_same_bytes_and_leaves_nothing_older(
+    params: Params, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(params, corpus, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (out / "bundles" / "stale.json").write_text("{}")
+
+    run(params, corpus, out)
+
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_corpus_without_usable_reports_is_an_error_and_leaves_the_older_output(
+    params: Params, corpus: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(params, corpus, out)
+    table = (out / "r.parquet").read_bytes()
+    for path in (corpus / "reports" / "osint").glob("[01]*.json"):
+        path.unlink()
+
+    with pytest.raises(DataError, match="no report"):
+        run(params, corpus, out)
+
+    assert (out / "r.parquet").read_bytes() == table
+    assert len(list((out / "bundles").iterdir())) == 2
+
+
+def test_a_folder_without_reports_is_no_corpus(params: Params, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no folder"):
+        run(params, tmp_path / "none", tmp_path / "out")
