@@ -49,6 +49,7 @@ class Analysis:
     `pivots` are those of all questions in the order asked. `values` are the best actions at the
     moment of stopping, where the policy was still asked. `model` names what walked (version and
     digest of the champion, None: not from the registry); `budget` is in lookups, None: no limit.
+    `held_back` are the filters that could not be chosen at all, each with its reason.
     """
 
     trailhead: Sample
@@ -64,6 +65,7 @@ class Analysis:
     values: tuple[tuple[tuple[str, ...], float], ...] = ()
     budget: int | None = None
     model: str | None = None
+    held_back: tuple[tuple[str, str], ...] = ()
 
     @property
     def lookups(self) -> int:

@@ -32,6 +32,7 @@ def dumps(analysis: Analysis) -> str:
         "finished_at": _time(analysis.finished_at),
         "samples": [str(s) for s in analysis.samples],
         "values": _values(analysis.values),
+        "held_back": dict(analysis.held_back),
         "steps": [_step(step) for step in analysis.steps],
     }
     return json.dumps(raw, indent=1, allow_nan=False) + "\n"
@@ -116,6 +117,7 @@ def _analysis(raw: dict[str, Any]) -> Analysis:
         values=_read_values(raw["values"]),
         budget=raw["budget"],
         model=raw["model"],
+        held_back=tuple(raw["held_back"].items()),
     )
 
 

@@ -58,6 +58,7 @@ def analyses(draw: st.DrawFn) -> Analysis:
         values=draw(values),
         budget=draw(st.none() | st.integers(0, 99)),
         model=draw(st.none() | st.text()),
+        held_back=tuple(draw(st.dictionaries(names, st.text())).items()),
     )
 
 

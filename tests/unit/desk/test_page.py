@@ -13,7 +13,7 @@ from threatwalk.pivot import Outcome
 from threatwalk.sample import Kind, Sample
 
 OURS = """html head meta title style body header div span h1 h2 h3 h4 small p b a nav main section i label input
-button noscript article table thead tbody tr th td svg rect details summary pre footer script bdi"""
+button noscript article table ul li thead tbody tr th td svg rect details summary pre footer script bdi"""
 
 
 class Tags(HTMLParser):

@@ -1,0 +1,211 @@
+"""The night's work: claim queued indicators, walk from each with the champion, write each result.
+
+Several walks run side by side; what goes wrong with one does not touch the others. An indicator is
+held by a lease, which is renewed while its walk runs, so a worker that dies loses none.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from threatwalk.analysis.analysis import Analysis
+from threatwalk.analysis.walk import Accepts, analyze
+from threatwalk.desk import result
+from threatwalk.desk.queue import ATTEMPTS, Indicator, Queue, Wanted
+from threatwalk.desk.shown import prose
+from threatwalk.errors import BusyError, StoreError
+from threatwalk.learning.policy import Policy, action_of
+from threatwalk.params import Params
+from threatwalk.pivot import LookUp, Outcome
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What one indicator may ask: the seam, and the filters that are closed to it tonight, with the reason."""
+
+    look_up: LookUp
+    closed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Walker:
+    """Who walks and how: the same for every indicator of a night.
+
+    `filters` is the model's list, `worlds` opens the world for one indicator.
+    """
+
+    policy: Policy
+    model: str
+    filters: tuple[str, ...]
+    accepts: Accepts
+    worlds: Callable[[Wanted], World]
+    params: Params
+    now: Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Night:
+    """What a run did. `unanswered` counts walks in which questions failed and no source answered."""
+
+    analysed: int = 0
+    repeated: int = 0  # finished by a result that was there already
+    unanswered: int = 0
+    failed: int = 0
+    lost: int = 0  # the lease went to another worker meanwhile
+    samples: int = 0
+    lookups: int = 0
+    results: list[Path] = field(default_factory=list)
+    errors: dict[int, str] = field(default_factory=dict)
+
+
+class Desk:
+    """One run of the nightly job over one queue."""
+
+    def __init__(
+        self, queue: Queue, walker: Walker, *, results: Path, author: str, owner: str, run: str
+    ) -> None:
+        self._queue = queue
+        self._walker = walker
+        self._results = results
+        self._author = author
+        self._owner = owner
+        self._run = run
+        self._lease_s = walker.params.analyze.lease_s
+        self._night = Night()
+        self._tried: list[Indicator] = []  # failed in this run: given back at its end, not tried again now
+
+    async def night(self, *, limit: int | None = None) -> Night:
+        """Analyse until the queue is empty, or `limit` indicators are done.
+
+        Raises:
+            StoreError: results or queue cannot be written; what was claimed is given back untried.
+        """
+        left = [limit if limit is not None else -1]
+        workers = [
+            asyncio.create_task(self._work(left)) for _ in range(max(1, self._walker.params.analyze.batch))
+        ]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            for indicator in self._tried:
+                with suppress(BusyError):
+                    self._queue.fail(indicator.id, self._owner, self._night.errors[indicator.id])
+        return self._night
+
+    async def _work(self, left: list[int]) -> None:
+        while left[0] != 0:
+            left[0] -= 1
+            claimed = await asyncio.to_thread(self._queue.claim, 1, self._owner, self._lease_s)
+            if not claimed:
+                return
+            await self._one(claimed[0])
+
+    async def _one(self, indicator: Indicator) -> None:
+        """One indicator, from claim to result. Only what every other one would meet as well is raised."""
+        renewing = asyncio.create_task(self._renew(indicator))
+        walking = asyncio.create_task(self._walk(indicator))
+        try:
+            await asyncio.wait([renewing, walking], return_when=asyncio.FIRST_COMPLETED)
+            if renewing.done() and not walking.done():
+                renewing.result()
+            await walking
+        except BusyError:
+            self._night.lost += 1
+            log.warning("lease lost", indicator=indicator.id)
+        except (StoreError, asyncio.CancelledError):
+            with suppress(BusyError, StoreError):
+                self._queue.release(indicator.id, self._owner)
+            raise
+        except Exception as err:  # noqa: BLE001 - a bug that one indicator brings out must not cost the night
+            self._failed(indicator, f"{type(err).__name__}: {err}")
+        finally:
+            for task in (renewing, walking):
+                task.cancel()
+            await asyncio.gather(renewing, walking, return_exceptions=True)
+
+    async def _renew(self, indicator: Indicator) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            await asyncio.to_thread(self._queue.renew, indicator.id, self._owner, self._lease_s)
+
+    async def _walk(self, indicator: Indicator) -> None:
+        there = await asyncio.to_thread(result.finished, self._results, indicator)
+        if there:
+            self._finish(indicator, there)
+            self._night.repeated += 1
+            return
+        analysis = await self._analysis(indicator)
+        folder = await asyncio.to_thread(
+            result.publish, self._results, indicator, analysis, author=self._author
+        )
+        self._night.samples += len(analysis.samples)
+        self._night.lookups += analysis.lookups
+        log.info(
+            "analysed",
+            indicator=indicator.id,
+            kind=analysis.trailhead.kind.value,
+            samples=len(analysis.samples),
+            lookups=analysis.lookups,
+            stopped=analysis.stopped.value,
+        )
+        if result.outage(analysis):
+            self._night.unanswered += 1
+            if indicator.attempts < ATTEMPTS:
+                self._failed(indicator, f"no source answered: {_reasons(analysis)}")
+                return
+        self._finish(indicator, folder)
+        self._night.analysed += 1
+
+    async def _analysis(self, indicator: Indicator) -> Analysis:
+        wanted, walker = indicator.wanted, self._walker
+        world = walker.worlds(wanted)
+        mask = action_of(i for i, name in enumerate(walker.filters, 1) if name not in world.closed)
+        analysis = await analyze(
+            wanted.sample,
+            walker.policy,
+            world.look_up,
+            filters=walker.filters,
+            accepts=walker.accepts,
+            budget=walker.params.analyze.lookups if wanted.budget is None else wanted.budget,
+            steps=walker.params.walk.steps,
+            combine=walker.params.walk.combine,
+            now=walker.now,
+            tlp=wanted.tlp,
+            pap=wanted.pap,
+            mask=mask,
+            model=walker.model,
+        )
+        held_back = tuple((name, world.closed[name]) for name in walker.filters if name in world.closed)
+        return replace(analysis, held_back=held_back)
+
+    def _finish(self, indicator: Indicator, folder: Path) -> None:
+        self._queue.finish(indicator.id, self._owner, run=self._run, result=str(folder))
+        self._night.results.append(folder)
+
+    def _failed(self, indicator: Indicator, reason: str) -> None:
+        reason = prose(" ".join(reason.split()))[:500]
+        self._night.failed += 1
+        self._night.errors[indicator.id] = reason
+        self._tried.append(indicator)
+        log.error("not analysed", indicator=indicator.id, reason=reason)
+
+
+def _reasons(analysis: Analysis) -> str:
+    """The distinct reasons of failed questions, by source."""
+    reasons = {
+        f"{q.filter}: {q.answer.reason}": None
+        for step in analysis.steps
+        for q in step.questions
+        if q.answer.outcome is Outcome.FAILED
+    }
+    return "; ".join(list(reasons)[:3])

@@ -1,0 +1,58 @@
+"""Which world an indicator's walk sees: the sources through the gate, or the archive alone."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from threatwalk.archive.replay import replay
+from threatwalk.archive.store import Archive
+from threatwalk.desk.analyze import World
+from threatwalk.desk.queue import Wanted
+from threatwalk.params import Params
+from threatwalk.pivot import Answer
+from threatwalk.sample import Sample
+from threatwalk.settings import Settings
+from threatwalk.sources import catalog
+from threatwalk.sources.gate import Caller, Gate
+
+
+@asynccontextmanager
+async def worlds(
+    archive: Archive, filters: Sequence[str], params: Params, settings: Settings
+) -> AsyncIterator[Callable[[Wanted], World]]:
+    """The world of each indicator, for a model that knows `filters`. One gate serves the whole night."""
+    if settings.offline:
+        world = _archived(archive, filters, params)
+        yield lambda _wanted: world
+        return
+    named = [name for name in filters if catalog.known(name)]
+    async with Gate(
+        archive, catalog.chosen(tuple(named)), params.gate, settings.endpoints, caller=Caller.ANALYZE
+    ) as gate:
+        yield lambda wanted: _live(gate, filters, wanted)
+
+
+def _archived(archive: Archive, filters: Sequence[str], params: Params) -> World:
+    known = archive.counts()
+    closed = {name: "the archive holds no answer of it" for name in filters if name not in known}
+    return World(replay(archive, catalog.readers(), params.gate.max_pivots), closed)
+
+
+def _live(gate: Gate, filters: Sequence[str], wanted: Wanted) -> World:
+    async def look_up(name: str, sample: Sample) -> Answer:
+        return await gate.ask(name, sample, tlp=wanted.tlp, pap=wanted.pap, active_dns=wanted.active_dns)
+
+    reasons = {name: _closed(gate, name, wanted) for name in filters}
+    return World(look_up, {name: reason for name, reason in reasons.items() if reason})
+
+
+def _closed(gate: Gate, name: str, wanted: Wanted) -> str | None:
+    """Why a source could answer nothing about any sample of this walk, None: it could."""
+    if catalog.known(name) is None:
+        return "known from imported answers only"
+    refused = {
+        gate.held_back(name, Sample(kind, ""), tlp=wanted.tlp, pap=wanted.pap, active_dns=wanted.active_dns)
+        for kind in catalog.accepts(name)
+    }
+    if None not in refused:
+        return min(filter(None, refused), default="it accepts nothing")
+    return gate.closed(name)

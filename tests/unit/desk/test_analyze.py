@@ -1,0 +1,240 @@
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.unit.desk.conftest import FILTERS, KINDS, MOMENT, AsksAll
+from tests.unit.desk.conftest import World as MadeUp
+
+from threatwalk.archive import database
+from threatwalk.desk.analyze import Desk, Night, Walker, World
+from threatwalk.desk.queue import ATTEMPTS, Queue, State, Wanted
+from threatwalk.errors import StoreError
+from threatwalk.learning.policy import Policy
+from threatwalk.params import load
+from threatwalk.pivot import Answer, LookUp, Outcome
+from threatwalk.sample import Kind, Sample, sample
+
+PARAMS = load(Path(__file__).parents[3] / "params.yaml")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def host(number: int) -> Sample:
+    return sample(Kind.HOSTNAME, f"h{number}.evil.example.com")
+
+
+class Office:
+    """A queue in memory, a folder for results, and walks through a made-up world."""
+
+    def __init__(self, folder: Path, count: int = 3) -> None:
+        self.clock = Clock()
+        self.queue = Queue(database.engine(f"sqlite:///{folder / 'queue.db'}"), self.clock)
+        self.results = folder / "results"
+        self.asked: list[tuple[str, Sample]] = []
+        self.queue.add([Wanted(host(i)) for i in range(count)])
+
+    async def night(
+        self,
+        look_up: LookUp | None = None,
+        *,
+        policy: Policy | None = None,
+        owner: str = "me",
+        limit: int | None = None,
+        batch: int = 2,
+        lease_s: int = 900,
+        closed: Sequence[str] = (),
+    ) -> Night:
+        inner = look_up or MadeUp(4)
+
+        async def counted(name: str, s: Sample) -> Answer:
+            self.asked.append((name, s))
+            return await inner(name, s)
+
+        settings = replace(PARAMS, analyze=replace(PARAMS.analyze, batch=batch, lease_s=lease_s, lookups=20))
+        walker = Walker(
+            policy or AsksAll(),
+            "version 1",
+            FILTERS,
+            lambda name: KINDS,
+            lambda wanted: World(counted, dict.fromkeys(closed, "closed")),
+            settings,
+            lambda: MOMENT,
+        )
+        desk = Desk(self.queue, walker, results=self.results, author="CERT", owner=owner, run="night-1")
+        return await desk.night(limit=limit)
+
+    def states(self) -> list[State]:
+        return [one.state for one in self.queue.list()]
+
+    def bytes(self) -> dict[str, bytes]:
+        return {
+            str(p.relative_to(self.results)): p.read_bytes() for p in self.results.rglob("*") if p.is_file()
+        }
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    return Office(tmp_path)
+
+
+async def test_every_queued_indicator_gets_one_whole_result(office: Office) -> None:
+    night = await office.night()
+
+    assert night.analysed == 3
+    assert office.states() == [State.DONE] * 3
+    assert sorted(p.name for p in office.results.iterdir()) == [
+        f"{i + 1}-hostname-h{i}-evil-example-com" for i in range(3)
+    ]
+    for one in office.queue.list():
+        assert one.result is not None
+        files = {p.name: p for p in office.results.glob(f"{Path(one.result).name}/*")}
+        assert set(files) == {"analysis.json", "bundle.json", "report.html"}
+        assert json.loads(files["analysis.json"].read_text())["model"] == "version 1"
+
+
+async def test_running_it_again_does_nothing(office: Office) -> None:
+    await office.night()
+    before, asked = office.bytes(), len(office.asked)
+    night = await office.night()
+
+    assert (night.analysed, night.repeated, len(office.asked)) == (0, 0, asked)
+    assert office.bytes() == before
+
+
+async def test_two_at_once_analyse_each_indicator_once(tmp_path: Path) -> None:
+    office = Office(tmp_path, count=12)
+    one, two = await asyncio.gather(office.night(owner="one"), office.night(owner="two"))
+
+    assert one.analysed + two.analysed == 12
+    assert len({*one.results, *two.results}) == len([*one.results, *two.results]) == 12
+    assert len(office.asked) == one.lookups + two.lookups
+    assert office.states() == [State.DONE] * 12
+
+
+async def test_a_result_of_a_worker_that_died_is_taken_over_without_a_question(
+    office: Office, tmp_path: Path
+) -> None:
+    await office.night(limit=1)
+    before, asked = office.bytes(), len(office.asked)
+    office.queue = Queue(database.engine(f"sqlite:///{tmp_path / 'as-it-was.db'}"), office.clock)
+    office.queue.add([Wanted(host(0))])
+    night = await office.night()
+
+    assert (night.repeated, night.analysed) == (1, 0)
+    assert len(office.asked) == asked
+    assert office.bytes() == before
+    assert office.states() == [State.DONE]
+
+
+async def test_an_error_with_one_indicator_does_not_stop_the_others(office: Office) -> None:
+    class Stumbles(AsksAll):
+        def choose(self, view):  # type: ignore[no-untyped-def]
+            if view.samples[0] == host(1):
+                raise ZeroDivisionError("a bug\n\x1b[31m")
+            return super().choose(view)
+
+    night = await office.night(policy=Stumbles())
+
+    assert (night.analysed, night.failed) == (2, 1)
+    assert office.states() == [State.DONE, State.QUEUED, State.DONE]
+    assert office.queue.list()[1].reason == "ZeroDivisionError: a bug ⟨U+001B⟩[31m"
+
+
+async def test_what_always_fails_is_given_up_and_the_night_ends(office: Office) -> None:
+    class Broken(AsksAll):
+        def choose(self, view):  # type: ignore[no-untyped-def]
+            raise ZeroDivisionError
+
+    for _ in range(ATTEMPTS):
+        assert (await office.night(policy=Broken())).failed == 3
+
+    assert office.states() == [State.FAILED] * 3
+    assert (await office.night(policy=Broken())).failed == 0
+
+
+async def test_a_night_without_sources_ends_and_says_so_and_the_next_one_tries_again(office: Office) -> None:
+    async def dead(name: str, s: Sample) -> Answer:
+        return Answer(Outcome.FAILED, asked_at=MOMENT, reason="connection refused")
+
+    night = await office.night(dead)
+    states = office.states()
+    again = await office.night()
+
+    assert (night.analysed, night.unanswered) == (0, 3)
+    assert states == [State.QUEUED] * 3
+    assert "dns: connection refused" in night.errors[1]
+    assert (again.analysed, office.states()) == (3, [State.DONE] * 3)
+    assert b"connection refused" not in b"".join(office.bytes().values())
+
+
+async def test_an_indicator_that_may_be_asked_nowhere_has_a_result(office: Office) -> None:
+    night = await office.night(closed=FILTERS)
+
+    assert (night.analysed, night.lookups, office.asked) == (3, 0, [])
+    assert b"closed" in b"".join(office.bytes().values())
+    assert office.states() == [State.DONE] * 3
+
+
+async def test_only_so_many_as_the_limit_are_analysed(office: Office) -> None:
+    assert (await office.night(limit=2)).analysed == 2
+    assert office.states().count(State.QUEUED) == 1
+
+
+async def test_a_lost_lease_ends_the_walk_without_a_result(office: Office) -> None:
+    async def slow(name: str, s: Sample) -> Answer:
+        office.clock.now += timedelta(seconds=2)
+        office.queue.claim(9, "thief", 900)
+        await asyncio.sleep(5)
+        return Answer(Outcome.EMPTY, asked_at=MOMENT)
+
+    night = await office.night(slow, lease_s=1, batch=1, limit=1)
+
+    assert (night.lost, night.analysed) == (1, 0)
+    assert office.states()[0] is State.LEASED
+    assert not office.results.exists()
+
+
+async def test_where_results_cannot_be_written_everything_is_given_back(
+    office: Office, tmp_path: Path
+) -> None:
+    office.results = tmp_path / "file" / "results"
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(StoreError, match="cannot be written"):
+        await office.night()
+
+    assert office.states() == [State.QUEUED] * 3
+    assert [one.attempts for one in office.queue.list()] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "../../../etc/passwd",
+        "/etc/passwd",
+        "..",
+        "a\x00b",
+        "CON",
+        "%2e%2e%2f",
+        "x" * 3000,
+        "ümläut",
+    ],
+)
+async def test_no_indicator_leaves_the_folder_of_results(tmp_path: Path, value: str) -> None:
+    office = Office(tmp_path, count=0)
+    office.queue.add([Wanted(Sample(Kind.FILENAME, value))])
+    await office.night(closed=FILTERS)
+
+    (folder,) = office.results.iterdir()
+    assert folder.parent == office.results
+    assert len(folder.name) < 100
