@@ -75,6 +75,8 @@ def bootstrap(name: str, base: str) -> Body:
             services = [[["2000::/3"], [base]]]
         case "asn.json":
             services = [[["1-4294967294"], [base]]]
+        case "object-tags.json":
+            services = [[["registry@example.org"], ["MADEUP"], [base]]]
     return {
         "description": f"RDAP bootstrap file for {name.removesuffix('.json')} registrations",
         "publication": _PUBLICATION,
