@@ -4,6 +4,7 @@ A clone of its own keeps two runs from waiting on each other's lock, keeps the u
 and holds exactly what its commit says: `git checkout TAG && dvc pull && dvc repro` makes it again.
 """
 
+import configparser
 import hashlib
 import os
 import re
@@ -77,15 +78,24 @@ def open_run(run: Run, settings: Settings, *, project: Path, params: Path, value
         call(["git", "clone", "--quiet", "--no-tags", str(project), str(run.folder)], project)
     (run.folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     load(run.folder / "params.yaml")
-    remote = os.environ.get("THREATWALK_DVC_REMOTE", str(settings.home / "dvc" / "remote"))
-    call(["dvc", "cache", "dir", "--local", str(settings.home / "dvc" / "cache")], run.folder)
-    call(["dvc", "remote", "add", "--local", "--default", "--force", "--quiet", "store", remote], run.folder)
-    endpoint = os.environ.get("THREATWALK_S3_ENDPOINT")
-    if remote.startswith("s3://") and endpoint:
-        call(["dvc", "remote", "modify", "--local", "store", "endpointurl", endpoint], run.folder)
+    _configure_dvc(run, settings)
     call(["threatwalk", "snapshot", "--out", "data/snapshot"], run.folder)
     call(["dvc", "add", "--quiet", "data/snapshot"], run.folder)
     _prune(run)
+
+
+def _configure_dvc(run: Run, settings: Settings) -> None:
+    """One cache for all clones, and the remote; written as DVC's own local configuration file (INI)."""
+    config = configparser.ConfigParser(interpolation=None)
+    config["cache"] = {"dir": str(settings.home / "dvc" / "cache")}
+    config["core"] = {"remote": "store"}
+    url = os.environ.get("THREATWALK_DVC_REMOTE", str(settings.home / "dvc" / "remote"))
+    config["'remote \"store\"'"] = {"url": url}
+    endpoint = os.environ.get("THREATWALK_S3_ENDPOINT")
+    if url.startswith("s3://") and endpoint:
+        config["'remote \"store\"'"]["endpointurl"] = endpoint
+    with (run.folder / ".dvc" / "config.local").open("w", encoding="utf-8") as file:
+        config.write(file)
 
 
 def stage(run: Run, name: str) -> None:
