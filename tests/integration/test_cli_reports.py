@@ -1,0 +1,149 @@
+"""The commands of the reports, as a person or a DAG runs them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from threatwalk.cli.reports import collect, extract, reports
+from threatwalk.errors import DataError, ThreatwalkError, UnavailableError, UsageError
+
+UUID = "5a3c2fcd-8328-42bb-a95e-4f4402de0b81"
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def event(**more: Any) -> str:
+    about = {"uuid": UUID, "info": "A \u202ethreat", "date": "2020-01-02", "Tag": [{"name": "tlp:white"}]}
+    attributes = [{"type": "domain", "value": "evil.com"}, {"type": "ip-dst", "value": "999.1.1.1"}]
+    return json.dumps({"Event": {**about, "Attribute": attributes, **more}})
+
+
+def run(command: Any, *arguments: object) -> Result:
+    return CliRunner().invoke(command, [str(one) for one in arguments])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "in"
+    (made / "deep").mkdir(parents=True)
+    (made / "deep" / "a.json").write_text(event())
+    (made / "broken.json").write_text("{")
+    (made / "notes.txt").write_text("words")
+    return made
+
+
+def test_extract_prints_one_json_line_per_report(folder: Path) -> None:
+    done = run(extract, folder, "--json")
+
+    assert done.exit_code == 0
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [
+        {
+            "path": "deep/a.json",
+            "report": UUID,
+            "title": "A \u202ethreat",
+            "published": "2020-01-02",
+            "tlp": "clear",
+            "samples": [{"kind": "domain", "value": "evil.com"}],
+            "rejected": [{"value": "999.1.1.1", "reason": "'999.1.1.1' is no IP address"}],
+            "recovered": False,
+        }
+    ]
+
+
+def test_extract_copies_what_it_cannot_read_to_quarantine_and_touches_nothing(
+    folder: Path, home: Path
+) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    done = run(extract, folder)
+
+    assert "broken.json: is no JSON" in done.stderr
+    kept = sorted((home / "quarantine" / "extract").iterdir())
+    assert kept[0].read_text() == "{"
+    assert kept[1].name == f"{kept[0].name}.reason.txt"
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_extract_shows_a_person_lines_without_direction_characters(folder: Path) -> None:
+    done = run(extract, folder / "deep")
+
+    assert "2020-01-02  clear        A threat" in done.stdout
+    assert "1 domain; 1 values rejected  (a.json)" in done.stdout
+    assert "1 reports; 0 files could not be read" in done.stdout
+
+
+def test_extract_of_one_file_tells_its_name(folder: Path) -> None:
+    assert json.loads(run(extract, folder / "deep" / "a.json", "--json").stdout)["path"] == "a.json"
+
+
+def test_extract_fails_where_nothing_can_be_read(folder: Path) -> None:
+    assert isinstance(run(extract, folder / "broken.json").exception, DataError)
+    assert isinstance(run(extract, folder / "none").exception, UsageError)
+
+
+def feed_params(tmp_path: Path, **urls: Path) -> Path:
+    text = PARAMS.read_text()
+    start = text.index("feeds:\n")
+    end = text.index("\n\n", start)
+    lines = [f'  - {{name: {name}, form: misp, url: "{url}", tlp: green}}' for name, url in urls.items()]
+    made = tmp_path / "params.yaml"
+    made.write_text(f"{text[:start]}feeds:\n" + "\n".join(lines) + text[end:])
+    return made
+
+
+@pytest.fixture
+def feed(tmp_path: Path) -> Path:
+    made = tmp_path / "feed"
+    made.mkdir()
+    (made / f"{UUID}.json").write_text(event())
+    (made / "manifest.json").write_text(json.dumps({UUID: {"info": "A", "timestamp": 1}}))
+    return made
+
+
+def test_collect_says_what_it_did_and_reports_shows_it(feed: Path, tmp_path: Path) -> None:
+    params = feed_params(tmp_path, osint=feed)
+
+    done = run(collect, "--params", params)
+
+    assert done.exit_code == 0
+    assert "osint: 1 listed, 1 fetched, 0 withdrawn, 0 quarantined" in done.stdout
+    assert "osint: nothing has changed" in run(collect, "--params", params, "--feed", "osint").stdout
+    assert "2020-01-02  clear" in run(reports, "list").stdout
+    (listed,) = (json.loads(line) for line in run(reports, "list", "--json").stdout.splitlines())
+    assert (listed["name"], listed["samples"], listed["status"]) == (f"{UUID}.json", 1, "stored")
+    assert json.loads(run(reports, "stats", "--json").stdout)["stored"] == 1
+    assert "1 documents with 1 samples" in run(reports, "stats").stdout
+
+
+def test_collect_goes_on_after_a_feed_that_is_unreachable_and_then_says_so(
+    feed: Path, tmp_path: Path
+) -> None:
+    done = run(collect, "--params", feed_params(tmp_path, gone=tmp_path / "none", osint=feed))
+
+    assert "osint: 1 listed, 1 fetched" in done.stdout
+    assert isinstance(done.exception, UnavailableError)
+    assert done.exception.exit_code == 75
+
+
+def test_collect_of_an_unknown_feed_is_the_users_error(feed: Path, tmp_path: Path) -> None:
+    done = run(collect, "--params", feed_params(tmp_path, osint=feed), "--feed", "other")
+
+    assert isinstance(done.exception, UsageError)
+    assert "known are osint" in str(done.exception)
+
+
+def test_an_offline_installation_asks_no_feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREATWALK_OFFLINE", "1")
+
+    done = run(collect, "--params", PARAMS)
+
+    assert isinstance(done.exception, UnavailableError)
+
+
+def test_nothing_collected_is_told_with_the_remedy() -> None:
+    done = run(reports, "stats")
+
+    assert isinstance(done.exception, ThreatwalkError)
+    assert "threatwalk collect" in str(done.exception)
