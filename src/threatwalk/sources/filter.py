@@ -19,10 +19,6 @@ class Opsec(StrEnum):
     ACTIVE_TOUCH = "active_touch"  # the adversary's machine
     DISCLOSING = "disclosing"  # the public
 
-    @property
-    def rank(self) -> int:
-        return list(Opsec).index(self)
-
 
 class Status(StrEnum):
     LIVE = "live"

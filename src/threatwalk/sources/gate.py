@@ -7,6 +7,7 @@ and ends in one of four outcomes, never merged: found, empty, failed, not asked 
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -155,7 +156,31 @@ class Gate:
             return "it has no adapter yet"
         if source.filter.needs_key and not source.session.key:
             return f"it needs a key: set THREATWALK_KEY_{name.upper()}"
-        return source.closed or source.breaker.refuses
+        return source.closed
+
+    def resting(self, name: str) -> str | None:
+        """Why a source is left alone for a while after failures; None: it is not."""
+        source = self._sources.get(name)
+        return None if source is None else source.breaker.refuses
+
+    def knows(self, name: str, sample: Sample) -> bool:
+        """Whether the archive holds a fresh answer: the question would cost nothing."""
+        return self._store.fresh(name, sample, not_before=self._oldest()) is not None
+
+    def a_day(self, name: str) -> float:
+        """Requests a day that this caller may send to a source; infinite without a limit, 0 where it may not."""
+        if self.closed(name) is not None:
+            return 0.0
+        allowed = self._sources[name].quota
+        limits = (
+            allowed.per_minute and allowed.per_minute * 1440.0,
+            allowed.per_day and allowed.per_day * self._share,
+            allowed.per_month and allowed.per_month * self._share / 30,
+        )
+        return min((limit for limit in limits if limit is not None), default=math.inf)
+
+    def _oldest(self) -> datetime:
+        return self._now() - timedelta(days=self._limits.fresh_days)
 
     def requests(self, name: str) -> int:
         """Requests that left for a source."""
@@ -197,9 +222,7 @@ class Gate:
         return await asyncio.shield(flight)
 
     def _archived(self, name: str, sample: Sample) -> Answer | None:
-        kept = self._store.fresh(
-            name, sample, not_before=self._now() - timedelta(days=self._limits.fresh_days)
-        )
+        kept = self._store.fresh(name, sample, not_before=self._oldest())
         if kept is None:
             return None
         if kept.outcome is Outcome.EMPTY:
@@ -217,7 +240,7 @@ class Gate:
         return self._answer(pivots, asked_at=kept.asked_at, archived=True)
 
     async def _fly(self, name: str, sample: Sample) -> Answer:
-        reason = self.closed(name)
+        reason = self.closed(name) or self.resting(name)
         if reason is not None:
             return Answer(Outcome.NOT_ASKED, reason=f"{name}: {reason}")
         source = self._sources[name]

@@ -5,6 +5,9 @@ from threatwalk.errors import ParamsError
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sources.filter import Opsec
 
+_RANK = {opsec: rank for rank, opsec in enumerate(Opsec)}
+_STRICTNESS = {tlp: rank for rank, tlp in enumerate(Tlp)}
+
 
 class Policy:
     """The table in `params.yaml: gate`. The stricter of TLP and PAP wins; untagged is amber in both.
@@ -19,24 +22,24 @@ class Policy:
 
     def refuses(self, opsec: Opsec, *, tlp: Tlp, pap: Pap, active_dns: bool) -> str | None:
         """Why a sample with these tags may not go to a source of this class; None: it may."""
-        if opsec.rank > self._tlp[tlp].rank:
+        if _RANK[opsec] > self._tlp[tlp]:
             return f"TLP:{tlp.upper()} may not go to a source of class {opsec}"
-        if opsec.rank > self._pap[pap].rank:
+        if _RANK[opsec] > self._pap[pap]:
             return f"PAP:{pap.upper()} may not go to a source of class {opsec}"
         if opsec is Opsec.ACTIVE_DNS and not active_dns:
             return "active DNS was not asked for: the adversary's name server could see it"
         return None
 
 
-def _table(name: str, raw: dict[str, str], colours: list[Tlp] | list[Pap]) -> dict[str, Opsec]:
+def _table(name: str, raw: dict[str, str], colours: list[Tlp] | list[Pap]) -> dict[str, int]:
     if set(raw) != set(colours):
         raise ParamsError(f"params.yaml: gate.{name} must name {', '.join(colours)}, no other")
     for colour, opsec in raw.items():
         if opsec not in list(Opsec):
             raise ParamsError(f"params.yaml: gate.{name}.{colour} must be one of {', '.join(Opsec)}")
-    return {colour: Opsec(opsec) for colour, opsec in raw.items()}
+    return {colour: _RANK[Opsec(opsec)] for colour, opsec in raw.items()}
 
 
 def strictest(tags: list[Tlp]) -> Tlp:
     """The strictest of several TLP tags; amber where there is none."""
-    return max(tags, key=list(Tlp).index, default=Tlp.AMBER)
+    return max(tags, key=_STRICTNESS.__getitem__, default=Tlp.AMBER)

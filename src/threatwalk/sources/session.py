@@ -75,6 +75,7 @@ class SourceSession:
         self._max_bytes = max_bytes
         self._memo: dict[str, object] = {}
         self._udp: dict[str, UdpSocket] = {}
+        self._opening = asyncio.Lock()
         self.requests = 0  # that left: the cost of what was asked
 
     @property
@@ -155,9 +156,10 @@ class SourceSession:
         host, port = self._allowed.endpoint(endpoint)
         await self._permit(len(messages))
         with guarded(self._allowed):
-            socket = self._udp.get(endpoint)
-            if socket is None:
-                socket = self._udp[endpoint] = await UdpSocket.connect(host, port)
+            async with self._opening:  # or questions at the same time would open a socket each
+                if endpoint not in self._udp:
+                    self._udp[endpoint] = await UdpSocket.connect(host, port)
+            socket = self._udp[endpoint]
             return await socket.exchange(messages, timeout_s=self._timeout_s)
 
     async def tcp(self, endpoint: str, message: bytes, *, framed: bool = False) -> bytes:

@@ -1,0 +1,229 @@
+"""The recorder: ask every source about the reports' samples, then hop by hop about what they gave.
+
+Breadth first, and within a hop the samples first that most reports hold. Everything goes through the gate, which
+keeps the answers; so a run that was killed resumes where it stopped, and a repeat asks only what is still open.
+"""
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from threatwalk.pivot import Answer, Outcome
+from threatwalk.reports.report import Pap, Report, Tlp
+from threatwalk.sample import Sample
+from threatwalk.sources.filter import Filter
+from threatwalk.sources.gate import Gate
+from threatwalk.sources.policy import strictest
+
+_TRIES = 2  # a question that failed is asked once more, after all others of its hop
+_REST_STEP_S = 1.0
+
+Question = tuple[str, Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A sample to begin with: the strictest tag of the reports that hold it, and how many do."""
+
+    sample: Sample
+    tlp: Tlp
+    reports: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of one source's questions."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    archived: int = 0  # of the found and empty ones: answered without a request
+    cut: int = 0  # answers whose pivots were capped
+    left: int = 0  # still open when the run ended
+    requests: int = 0
+    why_left: str = ""
+
+    @property
+    def asked(self) -> int:
+        """Questions that went out."""
+        outcomes = self.outcomes
+        return outcomes[Outcome.FOUND] + outcomes[Outcome.EMPTY] + outcomes[Outcome.FAILED] - self.archived
+
+
+def starts(reports: Iterable[tuple[Report, Tlp | None]]) -> list[Start]:
+    """The samples of all goals, those that most reports hold first. A report without tag has its feed's, else amber."""
+    tags: defaultdict[Sample, list[Tlp]] = defaultdict(list)
+    for report, feed_tlp in reports:
+        for sample in report.goal:
+            tags[sample].append(report.tlp or feed_tlp or Tlp.AMBER)
+    made = [Start(sample, strictest(held), len(held)) for sample, held in tags.items()]
+    return sorted(made, key=lambda start: (-start.reports, start.sample))
+
+
+class Recorder:
+    """One run. `follow` is how many found samples of one answer the next hop asks about."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        filters: Sequence[Filter],
+        *,
+        questions: int,
+        follow: int,
+        in_flight: int,
+        pap: Pap,
+        active_dns: bool,
+        rest_s: float,
+    ) -> None:
+        self._gate = gate
+        self._filters = filters
+        self._budget = questions
+        self._follow = follow
+        self._workers = max(1, in_flight // max(1, len(filters)))
+        self._pap = pap
+        self._active_dns = active_dns
+        self._rest_s = rest_s
+        self._going = 0  # questions under way
+        self.tallies = {f.name: Tally() for f in filters}
+        self.hop = 0
+
+    @property
+    def asked(self) -> int:
+        return sum(tally.asked for tally in self.tallies.values())
+
+    @property
+    def answered(self) -> int:
+        """Questions that have an answer now, from the archive or from a source."""
+        return sum(t.outcomes[Outcome.FOUND] + t.outcomes[Outcome.EMPTY] for t in self.tallies.values())
+
+    async def run(self, start: Sequence[Start], *, hops: int) -> None:
+        """Ask, hop after hop, until nothing is left, or the limit of questions or every quota is reached."""
+        tlp = {one.sample: one.tlp for one in start}
+        frontier = list(tlp)
+        known = set(frontier)
+        for self.hop in range(1, hops + 1):
+            found = await self._ask_all(frontier, tlp)
+            frontier = [sample for sample, _ in found.most_common() if sample not in known]
+            known.update(frontier)
+            if not frontier or self.asked >= self._budget:
+                return
+
+    def open(self, samples: Iterable[Sample], tlp: Mapping[Sample, Tlp]) -> dict[str, deque[Sample]]:
+        """The questions about these samples that policy allows, by source, in the order of the samples."""
+        queues: dict[str, deque[Sample]] = {f.name: deque() for f in self._filters}
+        for sample in samples:
+            for name, queue in queues.items():
+                why = self._gate.held_back(
+                    name, sample, tlp=tlp[sample], pap=self._pap, active_dns=self._active_dns
+                )
+                if why is None:
+                    queue.append(sample)
+        return queues
+
+    async def _ask_all(self, frontier: Iterable[Sample], tlp: dict[Sample, Tlp]) -> Counter[Sample]:
+        """What a hop found, with the number of answers that named it; `tlp` learns the strictest parent's."""
+        queues = self.open(frontier, tlp)
+        found: Counter[Sample] = Counter()
+        failures: Counter[Question] = Counter()
+        workers = [
+            self._work(name, queue, tlp, found, failures)
+            for name, queue in queues.items()
+            for _ in range(self._workers)
+        ]
+        await asyncio.gather(*workers)
+        for name, queue in queues.items():
+            self.tallies[name].left += len(queue)
+            self.tallies[name].requests = self._gate.requests(name)
+        return found
+
+    async def _work(
+        self,
+        name: str,
+        queue: deque[Sample],
+        tlp: dict[Sample, Tlp],
+        found: Counter[Sample],
+        failures: Counter[Question],
+    ) -> None:
+        tally = self.tallies[name]
+        while queue:
+            why = await self._stopped(name)
+            if why is not None:
+                tally.why_left = why
+                # What the archive holds costs nothing and still leads to the next hop.
+                self._skip_to_known(name, queue, tally)
+            if self.asked + self._going >= self._budget:
+                tally.why_left = "the limit of questions of this run is reached"
+                return
+            if not queue:
+                return
+            sample = queue.popleft()
+            self._going += 1
+            answer = await self._gate.ask(
+                name, sample, tlp=tlp[sample], pap=self._pap, active_dns=self._active_dns
+            )
+            self._going -= 1
+            if answer.outcome is Outcome.FAILED and failures[name, sample] + 1 < _TRIES:
+                failures[name, sample] += 1
+                queue.append(sample)
+                continue
+            self._count(tally, answer)
+            followed = list(dict.fromkeys(pivot.found for pivot in answer.pivots))[: self._follow]
+            for one in followed:
+                found[one] += 1
+                tlp[one] = strictest([tlp[sample], *([tlp[one]] if one in tlp else [])])
+
+    def _skip_to_known(self, name: str, queue: deque[Sample], tally: Tally) -> None:
+        """Drop questions from the queue's head, as left, until one that the archive answers."""
+        while queue and not self._gate.knows(name, queue[0]):
+            queue.popleft()
+            tally.left += 1
+
+    async def _stopped(self, name: str) -> str | None:
+        """Why a source is done for this run. One that rests after failures is waited for, once."""
+        rested = 0.0
+        while self._gate.closed(name) is None:
+            resting = self._gate.resting(name)
+            if resting is None:
+                return None
+            if rested >= self._rest_s:
+                return resting
+            await asyncio.sleep(min(_REST_STEP_S, self._rest_s))
+            rested += _REST_STEP_S
+        return self._gate.closed(name)
+
+    def _count(self, tally: Tally, answer: Answer) -> None:
+        if answer.outcome is Outcome.NOT_ASKED:
+            tally.left += 1
+            tally.why_left = answer.reason or ""
+            return
+        tally.outcomes[answer.outcome] += 1
+        tally.archived += answer.archived
+        tally.cut += bool(answer.cut)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the first hop would cost one source: questions, of them answered in the archive, and days to coverage."""
+
+    questions: int
+    archived: int
+    days: Mapping[
+        int, float | None
+    ]  # percent covered -> days at the source's quota; None: it may not be asked
+
+
+_COVERAGE = (50, 80, 95)
+
+
+def plan(recorder: Recorder, gate: Gate, start: Sequence[Start]) -> dict[str, Plan]:
+    """The plan of a run, spending nothing."""
+    tlp = {one.sample: one.tlp for one in start}
+    plans = {}
+    for name, queue in recorder.open(tlp, tlp).items():
+        archived = sum(gate.knows(name, sample) for sample in queue)
+        a_day = gate.a_day(name)
+        days = {
+            percent: None if a_day == 0 else max(0.0, len(queue) * percent / 100 - archived) / a_day
+            for percent in _COVERAGE
+        }
+        plans[name] = Plan(len(queue), archived, days)
+    return plans
