@@ -55,8 +55,10 @@ def capped(pivots: Iterable[Pivot], limit: int) -> tuple[tuple[Pivot, ...], int]
 
     Gate, replay and snapshot cut an exploding answer alike, whatever the order of its source.
     """
-    chosen = sorted(pivots, key=lambda pivot: (pivot.found, pivot.reference or ""))
-    found = sorted({pivot.found for pivot in chosen})
+    chosen = sorted(pivots, key=lambda one: (one.found.kind, one.found.value, one.reference or ""))
+    found = list(dict.fromkeys(pivot.found for pivot in chosen))
+    if len(found) <= limit:
+        return tuple(chosen), 0
     kept = set(found[:limit])
     return tuple(pivot for pivot in chosen if pivot.found in kept), len(found) - len(kept)
 

@@ -75,10 +75,11 @@ def _read(path: Path) -> pa.Table:
     try:
         if path.suffix.lower() == ".parquet":
             return pq.read_table(path, partitioning=None)
-        names = pv.open_csv(path).schema.names
+        reading = pv.ReadOptions(use_threads=False)  # or its errors would not name the row
+        names = pv.open_csv(path, read_options=reading).schema.names
         return pv.read_csv(
             path,
-            read_options=pv.ReadOptions(use_threads=False),  # or its errors would not name the row
+            read_options=reading,
             parse_options=pv.ParseOptions(newlines_in_values=True),
             convert_options=pv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]

@@ -1,7 +1,6 @@
 """Reading a document of any form: the form is recognised by content, whatever the file is called."""
 
 import codecs
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +67,7 @@ def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
         document, recovered = load_json(data, path)
         yield from _json_reports(document, path=path, source=source, recovered=recovered)
     elif trails.recognises(data[:HEAD]):
-        yield from trails.day(io.BytesIO(data), path)
+        yield from trails.parse(data, path=path)
     elif Path(path).suffix.lower() in _STRUCTURED or b"\0" in data[:HEAD]:
         raise DocumentError(f"{path}: is neither JSON nor XML")
 

@@ -46,13 +46,18 @@ def recognises(head: bytes) -> bool:
 
 
 def read(path: Path) -> Iterator[Report]:
-    """The tweets of one day, each a report.
+    """The tweets of one day, or of every day in a tar.xz file, each a report; raises as `parse` does."""
+    with path.open("rb") as file:
+        yield from _any(file, path.name)
+
+
+def parse(data: bytes, *, path: str) -> Iterator[Report]:
+    """The same for a document that is in memory.
 
     Raises:
-        DocumentError: the file is no CSV text.
+        DocumentError: it is no table of tweets, or a broken tar.xz file.
     """
-    with path.open("rb") as file:
-        yield from day(file, str(path))
+    yield from _any(io.BytesIO(data), path)
 
 
 def tweets(folder: Path) -> Iterator[Report]:
@@ -82,22 +87,28 @@ def tweeted_at(url: str) -> datetime | None:
     return datetime.fromtimestamp(((int(match[2]) >> 22) + _SNOWFLAKE_EPOCH_MS) / 1000, UTC)
 
 
-def _packed(path: Path) -> Iterator[Report]:
+def _any(content: BinaryIO, where: str) -> Iterator[Report]:
+    packed = content.read(len(_XZ)) == _XZ
+    content.seek(0)
+    yield from _packed(content, where) if packed else _day(content, where)
+
+
+def _packed(content: BinaryIO, where: str) -> Iterator[Report]:
     """The days inside a tar file. Nothing is written, so a member's path can lead nowhere."""
     try:
-        with tarfile.open(path, "r|xz") as tar:
+        with lzma.open(content) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:  # bounded reads
             for member in tar:
                 name = PurePosixPath(member.name).name
-                content = tar.extractfile(member) if member.isreg() and _DAY.fullmatch(name) else None
-                if content is None:
+                table = tar.extractfile(member) if member.isreg() and _DAY.fullmatch(name) else None
+                if table is None:
                     continue
                 if member.size > MAX_DAY_BYTES:
                     raise DocumentError(
-                        f"{path}: {name} has {member.size:,} bytes, too many for a day of tweets"
+                        f"{where}: {name} has {member.size:,} bytes, too many for a day of tweets"
                     )
-                yield from day(io.BytesIO(content.read()), f"{path.name}/{name}")
+                yield from _day(io.BytesIO(table.read()), f"{where}/{name}")
     except (tarfile.TarError, lzma.LZMAError, EOFError) as err:
-        raise DocumentError(f"{path} is no tar.xz file, or a broken one: {err}") from err
+        raise DocumentError(f"{where} is no tar.xz file, or a broken one: {err}") from err
 
 
 @dataclass(slots=True)
@@ -108,27 +119,26 @@ class _Tweet:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def day(content: BinaryIO, where: str) -> Iterator[Report]:
-    """The tweets of one day's table, each a report whose path is `where`; raises DocumentError."""
+def _day(content: BinaryIO, where: str) -> Iterator[Report]:
     found: dict[str, _Tweet] = {}
-    text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
-    try:
-        for number, row in enumerate(csv.reader(text), 1):
-            if len(row) != 6 or not row[0].startswith("20"):
-                raise DocumentError(f"{where}, line {number}: no line of TweetFeed")
-            sent, author, kind, value, _tags, url = row
-            key = tweet(url) or f"{author}, {sent}"  # a few addresses are cut short
-            one = found.get(key)
-            if one is None:
-                one = found[key] = _Tweet(author, date.fromisoformat(sent[:10]))
-            try:
-                one.found.add(host(value) if kind == "ip" else sample(_KINDS[kind], value))
-            except SampleError as err:
-                one.rejected.append(Rejected(value, str(err)))
-            except KeyError:
-                one.rejected.append(Rejected(value, f"no kind is called {kind!r}"))
-    except (csv.Error, UnicodeDecodeError, ValueError) as err:
-        raise DocumentError(f"{where} is no table of tweets: {err}") from err
+    with io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as text:
+        try:
+            for number, row in enumerate(csv.reader(text), 1):
+                if len(row) != 6 or not row[0].startswith("20"):
+                    raise DocumentError(f"{where}, line {number}: no line of TweetFeed")
+                sent, author, kind, value, _tags, url = row
+                key = tweet(url) or f"{author}, {sent}"  # a few addresses are cut short
+                one = found.get(key)
+                if one is None:
+                    one = found[key] = _Tweet(author, date.fromisoformat(sent[:10]))
+                try:
+                    one.found.add(host(value) if kind == "ip" else sample(_KINDS[kind], value))
+                except SampleError as err:
+                    one.rejected.append(Rejected(value, str(err)))
+                except KeyError:
+                    one.rejected.append(Rejected(value, f"no kind is called {kind!r}"))
+        except (csv.Error, UnicodeDecodeError, ValueError) as err:
+            raise DocumentError(f"{where} is no table of tweets: {err}") from err
     for key, one in found.items():
         yield Report(
             key,
