@@ -83,7 +83,7 @@ def cited_answers(path: Path, newest: datetime | None = None) -> Iterator[Entry]
         questions = [(question, url) for url, _ in block.references if (question := lookup(url))]
         hosts = block.hosts() if questions else frozenset()
         told = _told(block)
-        for question, url in questions:
+        for question, url in reversed(questions):
             if hosts - {question[1]}:
                 answers.append(_entry(*question, hosts, told or url, when, seen))
     yield from reversed(answers)
