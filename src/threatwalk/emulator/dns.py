@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from functools import lru_cache
 from typing import cast
 
 import dns.exception
@@ -10,6 +11,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.reversename
@@ -124,8 +126,13 @@ def _asked(name: dns.name.Name) -> Sample | None:
 
 
 def _soa(owner: dns.name.Name, primary: str) -> dns.rrset.RRset:
+    return dns.rrset.from_rdata(owner, _TTL, _soa_data(primary))
+
+
+@lru_cache(maxsize=1024)
+def _soa_data(primary: str) -> dns.rdata.Rdata:
     text = f"{primary} hostmaster.{primary} 2026110100 7200 3600 1209600 {_TTL}"
-    return dns.rrset.from_text(owner, _TTL, "IN", "SOA", text)
+    return dns.rdata.from_text("IN", "SOA", text)
 
 
 def _spoil(response: dns.message.Message, fault: Fault | None) -> bool:
