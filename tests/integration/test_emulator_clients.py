@@ -25,9 +25,11 @@ from whois.parser import WhoisEntry
 
 from threatwalk.emulator import feed
 from threatwalk.emulator.faults import Faults
+from threatwalk.emulator.quota import Clock, Quotas
 from threatwalk.emulator.serve import KEY, Emulator, Generated, start
 from threatwalk.emulator.world import World, make_world
 from threatwalk.sample import Kind, Sample
+from threatwalk.sources.filter import Quota
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +304,22 @@ async def test_planned_faults_come_over_dns_and_whois(world: World) -> None:
         assert "LIMIT EXCEEDED" in await whois_text(running, "example.com")
     finally:
         await running.close()
+
+
+async def test_a_quota_is_spent_and_comes_back_when_the_clock_is_pushed(world: World) -> None:
+    quotas = Quotas({"shodan": Quota(per_minute=2)}, Clock(speed=0))
+    running = await start(Generated(world), {}, faults=Faults(quotas=quotas))
+    url = f"{running.endpoints['shodan']}/api-info?key={KEY}"
+    try:
+        before = [(await get(url)).status_code for _ in range(3)]
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+            await client.post(f"{running.endpoints['clock']}?advance_s=60")
+        after = (await get(url)).status_code
+    finally:
+        await running.close()
+
+    assert before == [200, 200, 429]
+    assert after == 200
 
 
 # the process

@@ -29,7 +29,9 @@ def world(seed: int, reports: int, out: Path) -> None:
 @click.option("--whois-port", type=click.IntRange(0, 65535), default=0)
 @click.option("--endpoints", type=click.Path(path_type=Path), help="JSON file to write when all are ready.")
 @click.option("--log", "log_path", type=click.Path(path_type=Path), help="Request log, JSON lines.")
-@click.option("--faults", "plan", type=click.Path(path_type=Path), help="What goes wrong, a JSON file.")
+@click.option(
+    "--faults", "plan", type=click.Path(path_type=Path), help="What goes wrong, and quotas: a JSON file."
+)
 @click.option(
     "--hold-back", type=click.IntRange(0), default=0, help="Leave the newest campaigns unpublished ..."
 )

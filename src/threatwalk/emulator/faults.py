@@ -5,7 +5,9 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+from threatwalk.emulator.quota import Clock, Quotas
 from threatwalk.errors import UsageError
+from threatwalk.sources.filter import Quota
 
 _STATUSES = frozenset({"400", "401", "403", "404", "429", "500", "502", "503", "504"})
 _SHAPES = frozenset({"reset", "drop", "truncated", "garbage", "wrong_type", "slow", "throttled"})
@@ -40,14 +42,22 @@ class Faults:
     """
 
     def __init__(
-        self, shares: dict[str, dict[str, float]] | None = None, *, seed: int = 0, slow_s: float = 1
+        self,
+        shares: dict[str, dict[str, float]] | None = None,
+        *,
+        seed: int = 0,
+        slow_s: float = 1,
+        quotas: Quotas | None = None,
     ):
+        self.quotas = quotas or Quotas()
         self._shares = shares or {}
         self._slow_s = slow_s
         self._draws = {source: random.Random(f"{seed} {source}") for source in self._shares}
 
     def draw(self, source: str) -> Fault | None:
-        """What happens to the next question to that source; None: nothing."""
+        """What happens to the next question to that source; None: nothing. Its quota comes first."""
+        if not self.quotas.take(source):
+            return Fault("429")
         shares = self._shares.get(source)
         if shares is None:
             return None
@@ -60,10 +70,13 @@ class Faults:
 
 
 def read(path: Path) -> Faults:
-    """The plan of a JSON file: `{"seed": 1, "slow_s": 2, "sources": {"otx": {"503": 0.1, "reset": 0.05}}}`.
+    """The plan of a JSON file; each of its words may be left out.
+
+    `{"seed": 1, "slow_s": 2, "sources": {"otx": {"503": 0.1, "reset": 0.05}},
+    "quotas": {"virustotal": {"per_minute": 4, "per_day": 500}}, "clock_speed": 60}`
 
     Raises:
-        UsageError: it cannot be read, names an unknown fault, or its shares pass 1.
+        UsageError: it cannot be read, names an unknown fault or span, or its shares pass 1.
     """
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
@@ -71,10 +84,12 @@ def read(path: Path) -> Faults:
             str(source): {str(name): float(share) for name, share in shares.items()}
             for source, shares in plan.get("sources", {}).items()
         }
+        limits = {str(source): Quota(**spans) for source, spans in plan.get("quotas", {}).items()}
         seed, slow_s = int(plan.get("seed", 0)), float(plan.get("slow_s", 1))
+        clock = Clock(float(plan.get("clock_speed", 1)))
     except (OSError, ValueError, TypeError, AttributeError) as err:
         raise UsageError(f"the fault plan {path} cannot be read: {err}") from err
-    unknown = set(plan) - {"seed", "slow_s", "sources"}
+    unknown = set(plan) - {"seed", "slow_s", "sources", "quotas", "clock_speed"}
     if unknown:
         raise UsageError(f"the fault plan {path} holds an unknown word {min(unknown)!r}")
     for source, shares in sources.items():
@@ -85,7 +100,7 @@ def read(path: Path) -> Faults:
                 )
         if sum(shares.values()) > 1 + 1e-9:
             raise UsageError(f"the fault plan {path}: the shares of {source} pass 1")
-    return Faults(sources, seed=seed, slow_s=slow_s)
+    return Faults(sources, seed=seed, slow_s=slow_s, quotas=Quotas(limits, clock))
 
 
 _VT_CODES = {

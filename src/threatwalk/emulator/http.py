@@ -19,7 +19,7 @@ from threatwalk.emulator.log import RequestLog
 
 MAX_HEAD = 65536  # bytes of a request head; more is no client of ours
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
-_UNASKED = frozenset({"healthz"})  # never broken by the fault plan
+_UNASKED = frozenset({"healthz", "clock"})  # never broken by the fault plan
 
 
 @dataclass(frozen=True, slots=True)

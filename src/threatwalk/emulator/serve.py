@@ -15,8 +15,9 @@ import uvloop
 from threatwalk.emulator import dns, feed, otx, rdap, shodan, virustotal, whois
 from threatwalk.emulator.answers import Answers, Found
 from threatwalk.emulator.faults import Faults
-from threatwalk.emulator.http import Reply, Request, Route, Site
+from threatwalk.emulator.http import Reply, Request, Route, Site, json_reply
 from threatwalk.emulator.log import RequestLog
+from threatwalk.emulator.quota import Clock
 from threatwalk.emulator.world import World
 from threatwalk.errors import UsageError
 from threatwalk.sample import Sample
@@ -50,7 +51,9 @@ class Generated:
         return sample in self._samples
 
 
-def routes(world: Answers, files: Mapping[str, feed.File], key: str) -> dict[str, Route]:
+def routes(
+    world: Answers, files: Mapping[str, feed.File], key: str, clock: Clock | None = None
+) -> dict[str, Route]:
     """What each first path segment leads to."""
     return {
         "feed": feed.route(files),
@@ -60,7 +63,22 @@ def routes(world: Answers, files: Mapping[str, feed.File], key: str) -> dict[str
         "internetdb": shodan.internetdb(world),
         "otx": otx.route(world, key),
         "healthz": _healthy,
+        "clock": _clock(clock or Clock()),
     }
+
+
+def _clock(clock: Clock) -> Route:
+    """The time by which quotas are counted; POST /clock?advance_s=60 pushes it forward."""
+
+    def answer(request: Request) -> Reply:
+        if request.method == "POST":
+            try:
+                clock.advance(float(request.query.get("advance_s", "")))
+            except ValueError:
+                return json_reply({"error": "advance_s is no number of seconds"}, 400)
+        return json_reply({"now": clock.now()})
+
+    return answer
 
 
 def _healthy(_: Request) -> Reply:
@@ -93,6 +111,7 @@ class Emulator:
             "otx": f"{base}/otx",
             "feed": f"{base}/feed/",
             "health": f"{base}/healthz",
+            "clock": f"{base}/clock",
         }
 
     async def close(self) -> None:
@@ -128,7 +147,7 @@ async def start(
     if not ipaddress.ip_address(address).is_loopback:
         raise UsageError(f"{address} is no loopback address: the emulator serves this machine alone")
     ports, log, faults = ports or Ports(), log or RequestLog(), faults or Faults()
-    site = Site(routes(world, files, key), log=log, faults=faults)
+    site = Site(routes(world, files, key, faults.quotas.clock), log=log, faults=faults)
     opened: list[Callable[[], None]] = []
     try:
         http = await asyncio.get_running_loop().create_server(site, address, ports.http, backlog=1024)

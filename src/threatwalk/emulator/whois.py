@@ -219,10 +219,11 @@ async def listen(
             name = fault.name if fault is not None else ""
             log.write("whois", query, "ok", fault)
             await asyncio.sleep(fault.delay_s if fault is not None else 0)
-            if name in {"reset", "drop"} or name.isdigit():
+            throttled = name in {"throttled", "429"}
+            if name in {"reset", "drop"} or (name.isdigit() and not throttled):
                 writer.transport.abort()
                 return
-            answer = _THROTTLED if name == "throttled" else text(world, query)
+            answer = _THROTTLED if throttled else text(world, query)
             charset = "latin-1" if query.lower().rstrip(".").endswith(".de") else "utf-8"
             body = answer.encode(charset, errors="replace")
             if fault is not None:

@@ -43,6 +43,7 @@ def test_garbage_is_no_json_and_a_wrong_type_is_no_object() -> None:
         '{"sources": {"otx": {"503": 0.8, "reset": 0.8}}}',
         '{"sources": {"otx": {"503": -1}}}',
         '{"source": {}}',
+        '{"quotas": {"otx": {"per_hour": 3}}}',
         "[]",
     ],
 )
