@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from threatwalk.emulator.graph import UNDATED, Ids
 from threatwalk.emulator.internet import UNDATED_SOURCES, Internet
@@ -11,8 +12,10 @@ from threatwalk.sample import Kind
 
 ALIGNED = 0  # `each` of a Link: the i-th origin finds the i-th found
 
-DARK = 0.13  # part of a campaign's samples that no source knows
-LATE = 0.12  # part of the evidence that is younger than the report
+DARK = 0.05  # part of a campaign's samples that no source knows
+HIDDEN = 0.12  # part that sources know when asked about it, but never name when asked about others
+CHAFF = 0.20  # strangers that stray into a campaign's answers, for each thing rightly found
+LATE = 0.08  # part of the evidence that is younger than the report
 UNREPORTED = 0.15  # part of a campaign's samples that its reports do not name
 
 
@@ -80,8 +83,18 @@ class Pulse:
 
     exact: float
     mega: float
-    known: float = 0.75
+    known: float = 0.6
 
+
+STRANGERS = {  # the pools that chaff of a kind comes from: mostly quiet, sometimes next to a hub
+    Kind.IPV4: ("quiet_ips", "ips"),
+    Kind.DOMAIN: ("quiet", "sites"),
+    Kind.HOSTNAME: ("quiet_subs", "subs"),
+    Kind.URL: ("urls", "urls"),
+    Kind.MD5: ("quiet_md5", "md5"),
+    Kind.SHA256: ("quiet_sha256", "sha256"),
+}
+LOUD = 0.01  # part of the chaff that stands next to a hub
 
 Rule = Link | Strangers | Hub | Pointer | Pulse
 
@@ -108,6 +121,7 @@ class Campaign:
     hubs: dict[str, Ids] = field(default_factory=dict)
     looks: dict[str, str] = field(default_factory=dict)  # what a role's maker keeps: a brand, a path
     dark: set[int] = field(default_factory=set)
+    hidden: set[int] = field(default_factory=set)
 
     def values(self, role: str) -> list[str]:
         return [self.net.graph.samples[i].value for i in self.roles[role]]
@@ -121,7 +135,9 @@ def found_campaign(net: Internet, style: Style, born: int, size: int) -> Campaig
         kind, values = role.make(campaign, count)
         campaign.roles[role.name] = net.graph.add(kind, values)
     everything = np.concatenate(list(campaign.roles.values()))
-    campaign.dark = set(everything[net.rng.random(len(everything)) < DARK].tolist())
+    fate = net.rng.random(len(everything))
+    campaign.dark = set(everything[fate < DARK].tolist())
+    campaign.hidden = set(everything[fate < DARK + HIDDEN].tolist())
     for rule in style.rules:
         _apply(campaign, rule)
     return campaign
@@ -157,37 +173,37 @@ def _apply(campaign: Campaign, rule: Rule) -> None:
             _pulse(campaign, net.rng.random(), exact, mega, known)
 
 
+def _role(campaign: Campaign, role: str) -> Ids:
+    """The samples of a role, or of several (`a+b`)."""
+    return np.concatenate([campaign.roles[name] for name in role.split("+")])
+
+
+def _without(samples: Ids, excluded: set[int]) -> NDArray[np.bool_]:
+    return np.array([i not in excluded for i in samples.tolist()], bool)
+
+
 def _known(campaign: Campaign, role: str, known: float) -> Ids:
-    """The samples of a role (several: `a+b`) about which a source knows anything."""
-    samples = np.concatenate([campaign.roles[name] for name in role.split("+")])
-    light = np.array([i not in campaign.dark for i in samples.tolist()], bool)
-    return samples[light & (campaign.net.rng.random(len(samples)) < known)]
+    """The samples of a role about which a source can be asked with success."""
+    samples = _role(campaign, role)
+    return samples[_without(samples, campaign.dark) & (campaign.net.rng.random(len(samples)) < known)]
 
 
 def _pairs(campaign: Campaign, origin: str, found: str, each: int, known: float) -> tuple[Ids, Ids]:
     rng = campaign.net.rng
+    origins, targets = _role(campaign, origin), _role(campaign, found)
     if each == ALIGNED:
-        origins, targets = campaign.roles[origin], campaign.roles[found]
         targets = targets[np.arange(len(origins)) % len(targets)]
         keep = rng.random(len(origins)) < known
-        origins, targets = origins[keep], targets[keep]
-        light = [
-            o not in campaign.dark and t not in campaign.dark
-            for o, t in zip(origins.tolist(), targets.tolist(), strict=True)
-        ]
-        return origins[np.array(light, bool)], targets[np.array(light, bool)]
-    origins, targets = _known(campaign, origin, known), _known(campaign, found, 0.93)
-    if not len(origins) or not len(targets):
-        none = np.zeros(0, np.int32)
-        return none, none
-    part = rng.random((len(origins), len(targets))) < each / len(targets)
-    rows, columns = np.nonzero(part)
+        keep &= _without(origins, campaign.dark) & _without(targets, campaign.hidden)
+        return origins[keep], targets[keep]
+    origins, targets = _known(campaign, origin, known), targets[_without(targets, campaign.hidden)]
+    rows, columns = np.nonzero(rng.random((len(origins), len(targets))) < each / max(1, len(targets)))
     return origins[rows], targets[columns]
 
 
 def _link(campaign: Campaign, source: str, origins: Ids, found: Ids) -> None:
-    """Evidence of a campaign: most of it older than its first report, some younger."""
-    rng, count = campaign.net.rng, len(origins)
+    """Evidence of a campaign: most of it older than its first report, some younger; and chaff."""
+    net, rng, count = campaign.net, campaign.net.rng, len(origins)
     if source in UNDATED_SOURCES:
         first = last = np.full(count, UNDATED, np.int32)
     else:
@@ -195,27 +211,32 @@ def _link(campaign: Campaign, source: str, origins: Ids, found: Ids) -> None:
         late = rng.random(count) < LATE
         first = np.where(late, campaign.born + 1 + rng.integers(0, 60, count), first).astype(np.int32)
         last = (first + rng.exponential(30, count).astype(np.int32)).astype(np.int32)
-    campaign.net.graph.link(source, origins, found, first, last)
+    net.graph.link(source, origins, found, first, last)
+    stray = np.flatnonzero(rng.random(count) < CHAFF)
+    for i, loud in zip(stray.tolist(), (rng.random(len(stray)) < LOUD).tolist(), strict=True):
+        pools = STRANGERS.get(net.graph.samples[int(found[i])].kind)
+        if pools is not None:
+            net.link(source, origins[i : i + 1], net.draw(pools[loud], 1))
 
 
 def _pulse(campaign: Campaign, draw: float, exact: float, mega: float, known: float) -> None:
     net, rng = campaign.net, campaign.net.rng
     everyone = "+".join(role.name for role in campaign.style.roles if role.share)
     kinds = net.graph.samples
-    members = _known(campaign, everyone, 0.9)
+    members = _known(campaign, everyone, 0.95)
     members = (
         members[[kinds[i].kind is not Kind.FILENAME for i in members.tolist()]] if len(members) else members
     )
     askers = members[rng.random(len(members)) < known]
     if not len(askers) or draw >= exact + mega:
         return
+    found = members[_without(members, campaign.hidden)]
     if draw < exact:
-        found = members
-        delay = -rng.integers(1, 40) if rng.random() > 0.2 else rng.integers(1, 20)
+        delay = -rng.integers(1, 40) if rng.random() > 0.15 else rng.integers(1, 20)
         first = campaign.born + int(delay)
     else:
         junk = net.lists[int(rng.integers(len(net.lists)))]
-        found = np.concatenate([members, rng.choice(junk, min(len(junk), 300), False)])
+        found = np.concatenate([found, rng.choice(junk, min(len(junk), 220), False)])
         first = campaign.born - int(rng.integers(1, 40))
     count = len(askers) * len(found)
     days = np.full(count, first, np.int32)

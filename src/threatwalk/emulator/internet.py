@@ -50,7 +50,14 @@ class Internet:
     def draw(self, pool: str, count: int) -> Ids:
         """`count` strangers of a pool, each at most once."""
         members = self.pools[pool]
-        return self.rng.choice(members, min(count, len(members)), replace=False)
+        if count >= len(members):
+            return members
+        if count > len(members) // 20:
+            return self.rng.choice(members, count, replace=False)
+        picked = np.unique(self.rng.integers(len(members), size=count + count // 8))
+        while len(picked) < count:
+            picked = np.unique(np.append(picked, self.rng.integers(len(members), size=count)))
+        return members[self.rng.permutation(picked)[:count]]
 
     def link(self, source: str, origin: Ids, found: Ids) -> None:
         """A relation that has been there for years."""
@@ -96,6 +103,7 @@ def build(graph: Builder, names: Names, rng: np.random.Generator, size: float) -
     _hosted(net)
     _files(net)
     _addresses(net)
+    _quiet(net)
     _lists(net)
     return net
 
@@ -213,10 +221,10 @@ def _files(net: Internet) -> None:
                 found = net.draw(kind, known)
                 net.link(source, np.full(len(found), name, np.int32), found)
         net.link("dns", net.pools[pool], net.rng.choice(net.hubs["cdn"], len(net.pools[pool])))
-    net.some("virustotal", sha256, "busy", 2)
-    net.some("virustotal", md5, "busy", 2)
-    net.some("threatexpert", md5[::2], "busy", 3)
-    net.some("threatcrowd", md5[::2], "busy", 2)
+    net.some("virustotal", sha256[::4], "busy", 2)
+    net.some("virustotal", md5[::4], "busy", 2)
+    net.some("threatexpert", md5[::4], "busy", 3)
+    net.some("threatcrowd", md5[::4], "busy", 2)
     net.hubs["popular"] = net.graph.add(Kind.FILENAME, POPULAR)
     for name in net.hubs["popular"]:
         for kind in ("md5", "sha256"):
@@ -236,6 +244,31 @@ def _addresses(net: Internet) -> None:
     net.some("censys", ips, "subs", 2)
     net.some("shodan", ips, "subs", 2)
     net.some("virustotal", ips[::2], "sha256", 5)
+
+
+def _quiet(net: Internet) -> None:
+    """Strangers on servers of their own: each leads to a few more, never to thousands."""
+    names, pick = net.names, net.names.pick
+    count = 1500 * net.size
+    ips = net.make(Kind.IPV4, lambda: names.ip("stranger"), count)
+    owned = net.make(Kind.DOMAIN, lambda: f"{names.word()}{names.word()}.{pick(SITE_TLDS)}", count)
+    at = ips[np.arange(len(owned)) % len(ips)]
+    for source in ("virustotal", "passivetotal", "otx", "censys", "threatcrowd", "shodan"):
+        part = net.rng.random(len(owned)) < 0.6
+        net.link(source, owned[part], at[part])
+        net.link(source, at[part], owned[part])
+    net.link("dns", owned, at)
+    subs = net.graph.add(Kind.HOSTNAME, [f"www.{net.graph.samples[i].value}" for i in owned.tolist()])
+    net.link("dns", subs, at)
+    net.link("censys", subs, owned)
+    net.link("virustotal", owned[::2], subs[::2])
+    _delegate(net, owned, "ns")
+    net.pools |= {"quiet_ips": ips, "quiet": owned, "quiet_subs": subs}
+    files = round(1500 * net.size)
+    net.pools["quiet_md5"] = net.make(Kind.MD5, lambda: names.hex(32), files)
+    net.pools["quiet_sha256"] = net.make(Kind.SHA256, lambda: names.hex(64), files)
+    net.link("virustotal", net.pools["quiet_md5"], net.pools["quiet_sha256"])
+    net.link("virustotal", net.pools["quiet_sha256"], net.pools["quiet_md5"])
 
 
 def _lists(net: Internet) -> None:

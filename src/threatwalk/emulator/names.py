@@ -44,7 +44,7 @@ class Names:
         names = cls(rng)
         first = [n for n in range(11, 223) if n not in {100, 127, 169, 172, 192, 198, 203}]
         rng.shuffle(first)
-        sizes = {"home_a": 8, "home_b": 8, "home_c": 8, "block_a": 5, "block_b": 5, "cloud_a": 5}
+        sizes = {"home_a": 8, "home_b": 8, "home_c": 8, "home_d": 8, "block_a": 5, "block_b": 5, "cloud_a": 5}
         sizes |= {"cloud_b": 5, "mail_a": 4, "mail_b": 4, "shared": 8, "cdn": 3, "park": 2, "sink": 2}
         sizes |= {"stranger": 20}
         for pool, size in sizes.items():

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 import numpy as np
 
@@ -67,6 +68,7 @@ class World:
         return tuple(s for s in self.graph.samples if s.kind in RELATIONS[source])
 
 
+@cache
 def moment(day: int) -> datetime | None:
     """Midnight UTC of a day since 1970-01-01; None for an undated one."""
     return None if day == UNDATED else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
@@ -96,9 +98,10 @@ def _publish(net: Internet, style: Style, number: int, room: int) -> list[Report
     """The one to four reports of a new campaign."""
     rng = net.rng
     count = min(room, 1 + int(rng.choice(len(SERIES), p=SERIES)))
-    sizes = np.clip(rng.lognormal(np.log(MEDIAN), SPREAD, count), SMALLEST, LARGEST).round().astype(int)
+    usual = rng.lognormal(np.log(MEDIAN), SPREAD)
+    sizes = np.clip(usual * rng.lognormal(0, 0.25, count), SMALLEST, LARGEST).round().astype(int)
     day = int(rng.integers(*PUBLISHED))
-    size = int(sizes.max() * (1 + 0.4 * (count - 1)))
+    size = int(sizes.max() * (1 + 0.15 * (count - 1)))
     campaign = found_campaign(net, style, day, size)
     title = f"{net.names.word().capitalize()} {net.names.pick(('Otter', 'Heron', 'Lynx', 'Viper', 'Moth', 'Crane'))}"
     made = []
