@@ -56,11 +56,12 @@ def publish(run_id: str) -> None:
 @_run_id
 def register(run_id: str) -> None:
     """Put the run's model, figures and curves into MLflow, as the challenger."""
-    from threatwalk import registry, runs
+    from threatwalk import promotion, runs
 
-    registered = runs.run_of(Settings.from_env(), run_id)
-    version = registry.register(registered.folder)
-    click.echo(f"threatwalk version {version} is the challenger")
+    settings = Settings.from_env()
+    with promotion.opened(settings) as (registry, ledger):
+        version = promotion.register(registry, ledger, runs.run_of(settings, run_id).folder)
+    click.echo(f"{version} is the challenger")
 
 
 @click.command()

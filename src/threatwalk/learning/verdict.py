@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-KNOW_THE_GOAL = frozenset({"oracle", "ceiling"})
+KNOW_THE_GOAL = frozenset({"oracle", "ceiling", "playbook_by_style"})
 NEVER_PROMOTED = frozenset({"stop", "random"})  # they are rows to beat, not ways to work
 
 

@@ -1,0 +1,142 @@
+"""Commands of the model registry: register a run, promote its model, look, go back."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from threatwalk.settings import Settings
+
+if TYPE_CHECKING:
+    from threatwalk.archive.ledger import Move
+    from threatwalk.registry import Version
+
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
+@_json
+def register(folder: Path, as_json: bool) -> None:
+    """Put a finished run (FOLDER with params.yaml and data/) into MLflow, its model as the challenger."""
+    from threatwalk import promotion
+
+    with promotion.opened(Settings.from_env()) as (registry, ledger):
+        version = promotion.register(registry, ledger, folder)
+    click.echo(json.dumps(_version(version)) if as_json else f"{version} is the challenger")
+
+
+@click.command()
+@_json
+def promote(as_json: bool) -> None:
+    """Make the challenger champion if it passes the gate, else the best baseline if that is better."""
+    from threatwalk import promotion
+
+    with promotion.opened(Settings.from_env()) as (registry, ledger):
+        done = promotion.promote(registry, ledger, promotion.held_out_reward)
+    if as_json:
+        champion = _version(done.champion) if done.champion else None
+        record = {
+            "champion": champion,
+            "challenger": _version(done.challenger),
+            "moved": done.moved,
+            "reason": done.reason,
+        }
+        click.echo(json.dumps(record))
+    else:
+        walks = (
+            f"{done.champion} {'is now' if done.moved else 'stays'} champion"
+            if done.champion
+            else "there is no champion"
+        )
+        click.echo(f"{walks}: {done.reason}")
+
+
+@click.group()
+def model() -> None:
+    """Look at the versions of the model, and go back to an earlier one."""
+
+
+@model.command("list")
+@_json
+def list_(as_json: bool) -> None:
+    """List the versions, the oldest first."""
+    from threatwalk import promotion
+
+    with promotion.opened(Settings.from_env()) as (registry, _):
+        versions = registry.versions()
+    if as_json:
+        click.echo(json.dumps([_version(version) for version in versions]))
+        return
+    for version in versions:
+        reward = "" if version.reward is None else f"{version.reward:.3f}"
+        click.echo(
+            f"{version.number:>4}  {version.policy:<20} {reward:>7}  {version.digest[:12]}  {' '.join(version.aliases)}"
+        )
+
+
+@model.command()
+@_json
+def show(as_json: bool) -> None:
+    """Show champion, challenger and the ledger of promotions."""
+    from threatwalk import promotion
+
+    with promotion.opened(Settings.from_env()) as (registry, ledger):
+        promotion.settle(registry, ledger)
+        by_alias = {alias: version for version in registry.versions() for alias in version.aliases}
+        moves = ledger.moves()[::-1]
+    if as_json:
+        aliases = {
+            name: _version(by_alias[name]) if name in by_alias else None
+            for name in ("champion", "challenger")
+        }
+        click.echo(json.dumps({**aliases, "ledger": [_move(move) for move in moves]}))
+        return
+    for name in ("champion", "challenger"):
+        click.echo(f"{name:<11} {by_alias.get(name, 'none')}")
+    for move in moves:
+        before = "nobody" if move.from_version is None else f"version {move.from_version}"
+        click.echo(
+            f"{move.at:%Y-%m-%d %H:%M}  {before} to version {move.to_version} ({move.policy}) by {move.by}, {move.who}: {move.reason}"
+        )
+
+
+@model.command()
+@click.option(
+    "--to", type=click.IntRange(min=1), help="This version; default: the champion before the present one."
+)
+def rollback(to: int | None) -> None:
+    """Make an earlier version champion again."""
+    from threatwalk import promotion
+
+    with promotion.opened(Settings.from_env()) as (registry, ledger):
+        version = promotion.rollback(registry, ledger, to)
+    click.echo(f"{version} is champion")
+
+
+def _version(version: "Version") -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "policy": version.policy,
+        "digest": version.digest,
+        "filters": list(version.filters),
+        "encoding": version.encoding,
+        "dataset": version.dataset,
+        "reward": version.reward,
+        "aliases": list(version.aliases),
+        "verdict": version.tags.get("verdict"),
+    }
+
+
+def _move(move: "Move") -> dict[str, Any]:
+    return {
+        "at": move.at.isoformat(timespec="seconds"),
+        "who": move.who,
+        "by": move.by,
+        "from": move.from_version,
+        "to": move.to_version,
+        "policy": move.policy,
+        "reason": move.reason,
+        "done": move.done,
+    }

@@ -1,0 +1,356 @@
+"""The registry and promotions against a real MLflow on SQLite."""
+
+import json
+import pickle
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from threatwalk import promotion
+from threatwalk.archive import database
+from threatwalk.archive.ledger import By, Ledger
+from threatwalk.errors import DataError, ModelError, NoChampionError, UnavailableError, UsageError
+from threatwalk.learning import stored
+from threatwalk.learning.baselines import Playbook
+from threatwalk.learning.policy import Policy
+from threatwalk.params import load
+from threatwalk.registry import CHALLENGER, CHAMPION, Registry, Version
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # MLflow's own warnings
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+FILTERS = load(PARAMS).filters
+REWARDS = {"threatwalk": 0.42, "playbook": 0.2, "stop": 0.1, "oracle": 0.6}
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, made once: that takes seconds."""
+    home = tmp_path_factory.mktemp("mlflow")
+    Registry(f"sqlite:///{home / 'mlflow' / 'mlflow.db'}", home).versions()
+    return home / "mlflow" / "mlflow.db"
+
+
+class Office:
+    """One installation: a registry, a ledger, and a way to make finished runs."""
+
+    def __init__(self, folder: Path, empty_store: Path) -> None:
+        self.folder = folder
+        (folder / "mlflow").mkdir(parents=True)
+        shutil.copy(empty_store, folder / "mlflow" / "mlflow.db")
+        self.registry = Registry(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}", folder)
+        self.ledger = Ledger(database.engine(f"sqlite:///{folder / 'threatwalk.db'}"))
+        self.rated: list[str] = []
+
+    def run(
+        self,
+        name: str,
+        rewards: dict[str, float] = REWARDS,
+        *,
+        dataset: str = "d1",
+        actions: tuple[int, ...] = (1, 2),
+        filters: tuple[str, ...] = FILTERS,
+    ) -> Path:
+        folder = self.folder / name
+        (folder / "data/evaluation").mkdir(parents=True)
+        (folder / "data/curves").mkdir()
+        (folder / "data/compiled").mkdir()
+        shutil.copy(PARAMS, folder / "params.yaml")
+        (folder / "dvc.lock").write_text(f"schema: '2.0'  # {dataset}\n")
+        for policy in (Playbook("threatwalk", actions), Playbook("playbook", (4,))):
+            stored.save(policy, folder / "data/models", filters=filters)
+        held_out = {policy: {"policy": policy, "reward": reward} for policy, reward in rewards.items()}
+        (folder / "data/evaluation/table.json").write_text(
+            json.dumps({"held_out": held_out, "dataset": dataset})
+        )
+        (folder / "data/evaluation/metrics.json").write_text(
+            json.dumps({"threatwalk": {"reward": rewards["threatwalk"]}})
+        )
+        (folder / "data/evaluation/figure8.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+        (folder / "data/curves/threatwalk.csv").write_text("episodes,reward\n0,-0.5\n1000,0.1\n2000,\n")
+        return folder
+
+    def register(self, name: str, *rest: Any, **options: Any) -> Version:
+        return self.registry.register(self.run(name, *rest, **options))
+
+    def rate(self, policy: Policy, folder: Path) -> float:
+        self.rated.append(f"{policy.name} on {folder.name}")
+        return 0.3
+
+    def promote(self) -> promotion.Promotion:
+        return promotion.promote(self.registry, self.ledger, self.rate)
+
+    def champion(self, filters: tuple[str, ...] = FILTERS) -> promotion.Champion:
+        return promotion.champion(self.registry, self.ledger, filters)
+
+    def moves(self) -> list[tuple[By, int | None, int, bool]]:
+        return [(m.by, m.from_version, m.to_version, m.done) for m in self.ledger.moves()]
+
+
+@pytest.fixture
+def office(tmp_path: Path, empty_store: Path) -> Office:
+    return Office(tmp_path / "office", empty_store)
+
+
+def test_a_run_is_kept_with_parameters_metrics_curve_and_hashes(office: Office) -> None:
+    import mlflow
+
+    version = office.register("run-1")
+
+    run = mlflow.MlflowClient(office.registry.uri).get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["reward.pay"] == "gain"
+    assert run.data.params["train.threatwalk.episodes"]
+    assert run.data.metrics["threatwalk.reward"] == 0.42
+    assert run.data.metrics["curve/threatwalk/reward"] == 0.1
+    assert (run.data.tags["dataset"], len(run.data.tags["dvc_lock"])) == ("d1", 64)
+    assert run.inputs.dataset_inputs[0].dataset.digest == "d1"
+    assert [v.policy for v in office.registry.versions()] == ["threatwalk"]
+    assert (version.filters, version.reward, office.registry.at(CHALLENGER)) == (
+        FILTERS,
+        0.42,
+        office.registry.versions()[0],
+    )
+
+
+def test_a_version_holds_the_policy_and_nothing_that_could_be_unpickled(
+    office: Office, tmp_path: Path
+) -> None:
+    version = office.register("run-1")
+
+    (tmp_path / "down").mkdir()
+    files = {path.name for path in office.registry.files(version, tmp_path / "down").iterdir()}
+    assert files == {"threatwalk.json", "MLmodel", "registered_model_meta"}
+    assert "python_function" not in (tmp_path / "down" / "MLmodel").read_text()
+
+
+def test_registering_a_run_again_finds_it(office: Office) -> None:
+    folder = office.run("run-1")
+
+    assert office.registry.register(folder).number == office.registry.register(folder).number == 1
+    assert len(office.registry.versions()) == 1
+
+
+def test_a_run_that_died_half_way_is_registered_by_the_next_attempt(office: Office) -> None:
+    folder = office.run("run-1")
+    broken = folder / "data/evaluation/metrics.json"
+    whole = broken.read_text()
+    broken.write_text("{")
+    with pytest.raises(ValueError):
+        office.registry.register(folder)
+    broken.write_text(whole)
+
+    assert office.registry.register(folder).number == 1
+
+
+def test_a_folder_without_a_finished_run_is_named(office: Office) -> None:
+    folder = office.run("run-1")
+    (folder / "data/evaluation/table.json").unlink()
+
+    with pytest.raises(DataError, match="threatwalk evaluate"):
+        office.registry.register(folder)
+
+
+def test_a_challenger_that_passes_becomes_champion_once(office: Office) -> None:
+    office.register("run-1")
+    first, second = office.promote(), office.promote()
+
+    assert (first.moved, second.moved) == (True, False)
+    assert office.champion().policy.name == "threatwalk"
+    assert office.champion().model.startswith("version 1, sha256 ")
+    assert office.moves() == [(By.GATE, None, 1, True)]
+
+
+def test_where_no_network_passes_the_best_baseline_becomes_champion(office: Office) -> None:
+    office.register("run-1", {"threatwalk": 0.15, "playbook": 0.2, "stop": 0.1})
+    first, second = office.promote(), office.promote()
+
+    assert first.moved
+    assert not second.moved
+    assert office.champion().policy.name == "playbook"
+    assert (office.champion().version.number, office.champion().version.reward) == (2, 0.2)
+    assert "threatwalk 0.150 does not pass" in first.reason
+
+
+def test_a_worse_challenger_leaves_the_champion_where_it_is(office: Office) -> None:
+    office.register("run-1")
+    office.promote()
+    office.register("run-2", REWARDS | {"threatwalk": 0.41}, actions=(1, 4))
+    done = office.promote()
+
+    assert not done.moved
+    assert office.champion().version.number == 1
+    assert "the champion stays" in done.reason
+
+
+@pytest.mark.parametrize(("reward", "winner"), [(0.31, 2), (0.29, 1)], ids=["better", "worse"])
+def test_on_another_dataset_the_champion_walks_again(office: Office, reward: float, winner: int) -> None:
+    office.register("run-1")
+    office.promote()
+    office.register("run-2", {"threatwalk": reward, "playbook": 0.2}, dataset="d2", actions=(1, 4))
+    office.promote()
+
+    assert office.rated == ["threatwalk on run-2"]
+    assert office.champion().version.number == winner
+
+
+def test_without_that_dataset_nothing_is_promoted(office: Office) -> None:
+    office.register("run-1")
+    office.promote()
+    office.register("run-2", dataset="d2", actions=(1, 4))
+    shutil.rmtree(office.folder / "run-2/data/compiled")
+    done = office.promote()
+
+    assert (done.moved, office.rated) == (False, [])
+    assert "cannot be rated" in done.reason
+
+
+def test_a_champion_for_other_filters_does_not_hinder(office: Office) -> None:
+    office.register("run-1", filters=FILTERS[:3])
+    office.promote()
+    office.register("run-2", dataset="d2")
+    done = office.promote()
+
+    assert done.moved
+    assert "knows other filters" in done.reason
+    assert office.champion().version.number == 2
+
+
+def test_nobody_is_champion_before_the_first_promotion(office: Office) -> None:
+    with pytest.raises(NoChampionError, match="threatwalk promote"):
+        office.champion()
+
+
+def test_there_must_be_a_challenger_to_promote(office: Office) -> None:
+    with pytest.raises(DataError, match="no challenger"):
+        office.promote()
+
+
+def test_a_model_for_another_list_of_filters_is_an_error(office: Office) -> None:
+    office.register("run-1")
+    office.promote()
+
+    with pytest.raises(ModelError, match=r"params\.yaml names whois, dns"):
+        office.champion(("whois", "dns"))
+
+
+def test_a_model_may_know_archive_only_filters_behind_the_list(office: Office) -> None:
+    office.register("run-1", filters=(*FILTERS, "netblock"))
+    office.promote()
+
+    assert office.champion().version.filters == (*FILTERS, "netblock")
+
+
+def test_a_file_that_was_changed_in_the_store_is_refused(office: Office) -> None:
+    office.register("run-1")
+    office.promote()
+    (model,) = (office.folder / "mlflow").rglob("artifacts/models/*/artifacts/threatwalk.json")
+    model.write_text(model.read_text().replace("1", "3"))
+
+    with pytest.raises(ModelError, match="digest"):
+        office.champion()
+
+
+def test_a_pickle_that_somebody_made_champion_is_never_opened(office: Office, tmp_path: Path) -> None:
+    import mlflow
+
+    class Evil:
+        def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+            return Path.touch, (tmp_path / "owned",)  # type: ignore[return-value]
+
+    office.register("run-1")
+    office.promote()
+    folder = tmp_path / "evil"
+    folder.mkdir()
+    (folder / "model.pkl").write_bytes(pickle.dumps(Evil()))
+    client = mlflow.MlflowClient(office.registry.uri)
+    run = client.create_run(client.get_experiment_by_name("threatwalk").experiment_id)
+    client.log_artifacts(run.info.run_id, str(folder), "model")
+    made = client.create_model_version("threatwalk", f"runs:/{run.info.run_id}/model", run.info.run_id)
+    office.registry.point(CHAMPION, int(made.version))
+
+    with pytest.raises(ModelError, match="not registered by threatwalk"):
+        office.champion()
+    assert not (tmp_path / "owned").exists()
+    assert office.moves()[-1] == (By.HAND, 1, 2, True)
+
+
+def test_an_alias_that_a_person_moved_is_taken_and_entered_as_such(office: Office) -> None:
+    office.register("run-1")
+    office.promote()
+    office.register("run-2", REWARDS | {"threatwalk": 0.3}, actions=(1, 4))
+    office.registry.point(CHAMPION, 2)
+
+    assert office.champion().version.number == 2
+    assert office.champion().version.number == 2
+    assert office.moves() == [(By.GATE, None, 1, True), (By.HAND, 1, 2, True)]
+
+
+def test_rollback_makes_the_one_before_champion_again(office: Office) -> None:
+    office.register("run-1")
+    office.promote()
+    office.register("run-2", REWARDS | {"threatwalk": 0.5}, actions=(1, 4))
+    office.promote()
+    started = time.monotonic()
+    back = promotion.rollback(office.registry, office.ledger)
+
+    assert back.number == office.champion().version.number == 1
+    assert office.moves()[-1] == (By.ROLLBACK, 2, 1, True)
+    assert time.monotonic() - started < 60
+    with pytest.raises(UsageError):
+        promotion.rollback(office.registry, office.ledger, 99)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", ["write", "point", "pointed", "close_move"])
+def test_killed_at_any_point_there_is_one_champion_and_the_ledger_agrees(office: Office, at: str) -> None:
+    office.register("run-1")
+    office.promote()
+    office.register("run-2", REWARDS | {"threatwalk": 0.5}, actions=(1, 4))
+
+    class DyingRegistry(Registry):
+        def point(self, alias: str, number: int) -> None:
+            if at == "point":
+                raise Killed
+            super().point(alias, number)
+            if at == "pointed":
+                raise Killed
+
+    class DyingLedger(Ledger):
+        def write(self, **move: Any) -> int:
+            if at == "write":
+                raise Killed
+            return super().write(**move)
+
+        def close_move(self, id: int) -> None:  # noqa: A002
+            if at == "close_move":
+                raise Killed
+            super().close_move(id)
+
+    engine = database.engine(f"sqlite:///{office.folder / 'threatwalk.db'}")
+    with pytest.raises(Killed):
+        promotion.promote(DyingRegistry(office.registry.uri, office.folder), DyingLedger(engine), office.rate)
+    left = office.registry.at(CHAMPION)
+    office.promote()
+
+    assert left is not None
+    assert left.number in {1, 2}
+    assert office.champion().version.number == 2
+    assert [m for m in office.moves() if m[3]] == [(By.GATE, None, 1, True), (By.GATE, 1, 2, True)]
+
+
+def test_an_unreachable_server_is_said_in_one_line_within_seconds(tmp_path: Path) -> None:
+    registry = Registry("http://somebody:secret@127.0.0.1:9", tmp_path)
+    started = time.monotonic()
+
+    with pytest.raises(UnavailableError, match="cannot be reached") as caught:
+        registry.versions()
+    assert "secret" not in str(caught.value)
+    assert time.monotonic() - started < 30
