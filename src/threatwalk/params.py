@@ -153,6 +153,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Record:
+    pap: str
     hops: int
     questions: int
     follow: int

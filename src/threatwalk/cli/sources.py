@@ -237,9 +237,7 @@ def _shown(text: str) -> str:
     "--limit", type=click.IntRange(1), help="The most questions of this run; default: record.questions."
 )
 @click.option("--plan", "only_plan", is_flag=True, help="Show what it would cost, and ask nothing.")
-@click.option(
-    "--pap", type=_PAP, default=Pap.AMBER.value, show_default=True, help="What may be done with the samples."
-)
+@click.option("--pap", type=_PAP, help="What may be done with the samples; default: record.pap.")
 @click.option("--active-dns", is_flag=True, help="Let DNS be asked; wants --pap green or clear.")
 @click.option("--json", "as_json", is_flag=True)
 @params_option
@@ -247,7 +245,7 @@ def record(
     reports: Path | None,
     limit: int | None,
     only_plan: bool,
-    pap: str,
+    pap: str | None,
     active_dns: bool,
     as_json: bool,
     params: Params,
@@ -261,7 +259,7 @@ def record(
     folder = reports or settings.reports
     active = active_dns or params.gate.active_dns
     run = _record(
-        folder, limit, Pap(pap), active_dns=active, only_plan=only_plan, params=params, settings=settings
+        folder, limit, Pap(pap or params.record.pap), active_dns=active, only_plan=only_plan, params=params, settings=settings
     )
     summary = asyncio.run(run)
     if as_json:

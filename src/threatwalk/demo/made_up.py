@@ -17,8 +17,8 @@ KEY = "emulated"
 VALUES: dict[str, Any] = {
     "filters": ["dns", "whois", "virustotal", "shodan", "otx"],
     "gate.active_dns": True,
-    "record.hops": 2,
-    "record.questions": 40000,
+    "record.pap": "clear",
+    "record.questions": 20000,
 }
 TIMEOUTS_S = {"collect": 120, "record": 400, "retrain": 600, "promote": 120, "analyze": 240}
 
