@@ -19,7 +19,7 @@ from threatwalk.pivot import capped
 from threatwalk.sample import Sample
 
 _BATCH = 65_536
-_CORPUS = {"reports", "answers", "world.json"}
+_CORPUS = {"reports", "answers", "warninglists", "world.json"}
 
 Row = tuple[str, str, str, str | None, str | None, int | None, int | None, int | None, str | None]
 
@@ -34,8 +34,10 @@ class Written:
     unread: int
 
 
-def snapshot(archive: Archive, readers: Readers, reports: Path, out: Path, max_pivots: int) -> Written:
-    """Write `out/reports` (without the feeds' state files) and `out/answers/FILTER.parquet`.
+def snapshot(archive: Archive, readers: Readers, home: Path, out: Path, max_pivots: int) -> Written:
+    """Write `out/answers/FILTER.parquet`, `out/reports` (without the feeds' state files) and `out/warninglists`.
+
+    The last two are copied from `home`, where they are there.
 
     One state of the archive, read as a stream: memory does not grow with it. `out` is replaced as
     a whole at the end; until then the older one stays. Answers of more than `max_pivots` findings
@@ -52,7 +54,8 @@ def snapshot(archive: Archive, readers: Readers, reports: Path, out: Path, max_p
         for stale in (part, old):
             shutil.rmtree(stale, ignore_errors=True)
         (part / "answers").mkdir(parents=True)
-        files = _copy_reports(reports, part / "reports")
+        files = _copy(home / "reports", part / "reports")
+        _copy(home / "warninglists", part / "warninglists")
         written = _write_answers(archive, readers, part / "answers", max_pivots)
         if out.exists():
             out.rename(old)
@@ -63,15 +66,15 @@ def snapshot(archive: Archive, readers: Readers, reports: Path, out: Path, max_p
     return Written(files, *written)
 
 
-def _copy_reports(reports: Path, into: Path) -> int:
-    if not reports.is_dir():
-        into.mkdir()
+def _copy(folder: Path, into: Path) -> int:
+    """Copy a folder's documents; their number."""
+    if not folder.is_dir():
         return 0
-    shutil.copytree(reports, into, copy_function=shutil.copyfile, ignore=_not_reports)
+    shutil.copytree(folder, into, copy_function=shutil.copyfile, ignore=_not_documents)
     return sum(path.is_file() for path in into.rglob("*"))
 
 
-def _not_reports(_folder: str, names: list[str]) -> list[str]:
+def _not_documents(_folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name == "state.json" or name.startswith(".") or name.endswith(".part")]
 
 

@@ -35,10 +35,16 @@ def import_(folder: Path) -> None:
 @archive.command("import-trails")
 @_FOLDER
 def import_trails_(folder: Path) -> None:
-    """Import public pivot trails below FOLDER: Maltrail's cited lookups, TweetFeed's look-up tables."""
+    """Import public pivot trails below FOLDER: Maltrail's cited lookups, TweetFeed's look-up tables.
+
+    MISP's warning lists in FOLDER/warninglists are kept for snapshots: they tell the shared hosts.
+    """
     from threatwalk.archive.trails import import_trails
+    from threatwalk.learning.implied import WARNINGLISTS, copy_lists
 
     _tell(import_trails(_open(), folder, _progress))
+    lists = copy_lists(folder / WARNINGLISTS, Settings.from_env().home / WARNINGLISTS)
+    click.echo(f"{lists} warning lists kept")
 
 
 @archive.command()
@@ -62,7 +68,7 @@ def snapshot(out: Path, params: Params) -> None:
     from threatwalk.archive.snapshot import snapshot as write
     from threatwalk.sources import catalog
 
-    written = write(_open(), catalog.readers(), Settings.from_env().reports, out, params.gate.max_pivots)
+    written = write(_open(), catalog.readers(), Settings.from_env().home, out, params.gate.max_pivots)
     click.echo(
         f"{out}: {written.reports:,} report files, {written.questions:,} questions, {written.rows:,} rows"
     )

@@ -8,6 +8,7 @@ shows. This flatters precision: strings of reports hold few benign neighbours. H
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
@@ -32,6 +33,9 @@ URLS = "virustotal"
 NEIGHBOURS = "netblock"
 FILTERS = (SUBDOMAINS, URLS, NEIGHBOURS)
 """The filters that give implied answers; `netblock` is archive-only."""
+
+WARNINGLISTS = "warninglists"
+"""The folder of a corpus that holds MISP's warning lists, as in their repository: lists/NAME/list.json."""
 
 EVIDENCE = 8  # groups kept for each pivot, the earliest
 HUB_GROUPS = 20  # a host in so many groups of reports is shared, whatever the lists say
@@ -97,6 +101,18 @@ def hubs(warninglists: Path) -> Hubs:
         sorted((int(one.network_address), int(one.broadcast_address)) for one in networks), dtype=np.int64
     )
     return Hubs(spans[:, 0], np.maximum.accumulate(spans[:, 1]), frozenset(names))
+
+
+def copy_lists(warninglists: Path, into: Path) -> int:
+    """Keep the lists that `hubs` reads, for the corpora to come; the number of lists copied."""
+    found = [warninglists / "lists" / name / "list.json" for name in _CDN_LISTS + _SHARED_LISTS]
+    found = [path for path in found if path.is_file()]
+    for path in found:
+        kept = into / path.relative_to(warninglists)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, kept.with_name("list.json.part"))
+        kept.with_name("list.json.part").replace(kept)
+    return len(found)
 
 
 def _entries(warninglists: Path, lists: tuple[str, ...]) -> Iterator[str]:

@@ -10,19 +10,17 @@ import pyarrow.parquet as pq
 
 from threatwalk.archive import tables
 from threatwalk.errors import DataError
-from threatwalk.learning import building
+from threatwalk.learning import building, implied
 from threatwalk.learning.dataset import KINDS
 from threatwalk.params import Params
-try:
-    from threatwalk.sources import catalog
-except ImportError:
-    catalog = None  # until it is there
+from threatwalk.sources import catalog
 
 
 def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: Path) -> None:
     """Read reports.parquet, split.json and `corpus`/answers; write the folder `compiled`.
 
-    A corpus without answers is compiled too: every question is then "not asked".
+    A corpus without answers is compiled too: every question is then "not asked". With `compile.implied`
+    the strings of the reports give answers as well, and `corpus`/warninglists says which hosts are hubs.
 
     Raises:
         DataError: a file is absent or holds something else.
@@ -35,13 +33,19 @@ def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: P
     goals = building.goals(table, groups, parts, _styles(corpus / "world.json"))
     files = [t for _, t in tables.each_file(corpus / "answers")] if (corpus / "answers").is_dir() else []
     named = {name for answers in files for name in pc.unique(answers["filter"]).to_pylist()}
+    named.update(implied.FILTERS if params.compile.implied else ())
     filters = (*params.filters, *sorted(named - set(params.filters)))
-    accepts = np.array([[catalog is None or kind in catalog.accepts(name) for kind in KINDS] for name in filters])
+    accepts = np.array([[kind in catalog.accepts(name) for kind in KINDS] for name in filters])
     builder = building.Builder(
         filters, accepts, goals, audit=params.compile.audit, merge_hosts=params.compile.merge_hosts
     )
     for answers in files:
         builder.add(building.evidence(answers, filters, groups))
+    if params.compile.implied:
+        lists = corpus / implied.WARNINGLISTS
+        shared = implied.hubs(lists) if lists.is_dir() else implied.NO_HUBS
+        noise = params.compile.hub_noise
+        builder.add(implied.evidence(goals, filters, noise=noise, shared=shared, seed=params.seed))
     builder.save(compiled)
 
 

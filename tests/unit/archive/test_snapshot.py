@@ -81,10 +81,23 @@ def test_reports_are_copied_without_their_state(archive: Archive, tmp_path: Path
     for name in ("one.json", "state.json", ".withdrawn/two.json", "three.json.part"):
         (feed / name).write_text(name)
 
-    written = snapshot(archive, READERS, tmp_path / "reports", tmp_path / "out", 10)
+    written = snapshot(archive, READERS, tmp_path, tmp_path / "out", 10)
 
     assert list(files(tmp_path / "out" / "reports")) == ["circl/one.json"]
     assert written.reports == 1
+
+
+def test_warning_lists_come_along(archive: Archive, tmp_path: Path) -> None:
+    path = tmp_path / "home" / "warninglists" / "lists" / "cloudflare" / "list.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+
+    snapshot(archive, READERS, tmp_path / "home", tmp_path / "out", 10)
+
+    assert sorted(files(tmp_path / "out")) == [
+        "answers/dns.parquet",
+        "warninglists/lists/cloudflare/list.json",
+    ]
 
 
 def test_an_exploding_answer_is_cut_as_the_gate_cuts_it(tmp_path: Path) -> None:
