@@ -8,7 +8,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache
 
 import idna
 
@@ -124,9 +124,21 @@ def _ascii(rule: str) -> str:
     return ".".join(label if label.isascii() else idna.encode(label).decode() for label in rule.split("."))
 
 
-@lru_cache(maxsize=65536)
+@cache
+def _plain_tlds() -> frozenset[str]:
+    """The top-level domains under which every name with one label more is registered (`com`)."""
+    plain, wild, exceptions = _suffix_rules()
+    deeper = {rule.rpartition(".")[2] for rule in (*plain, *exceptions) if "." in rule}
+    return (
+        frozenset(rule for rule in plain if "." not in rule) - deeper - {w.rpartition(".")[2] for w in wild}
+    )
+
+
 def _registered_at(name: str) -> int | None:
     """Where the registered domain of a canonical name begins; None where there is none."""
+    last = name.rfind(".")
+    if name[last + 1 :] in _plain_tlds():
+        return name.rfind(".", 0, last) + 1 if last > 0 else None
     plain, wild, exceptions = _suffix_rules()
     before, at = None, 0
     while True:
@@ -209,7 +221,10 @@ def _punycode(name: str) -> str:
 
 
 def _named(raw: str) -> Sample:
-    name = _name(raw)
+    return _sorted(_name(raw), raw)
+
+
+def _sorted(name: str, raw: str) -> Sample:
     kind = host_kind(name)
     if kind is None:
         raise SampleError(f"{raw[:80]!r} ends in no public suffix")
@@ -294,8 +309,11 @@ def host(raw: str) -> Sample:
     Raises:
         SampleError: it is none of them.
     """
-    if len(raw) < 254 and _is_name(raw):
-        return _named(raw)
+    if len(raw) < 254:
+        if _is_name(raw):
+            return _sorted(raw, raw)
+        if _is_ipv4(raw):
+            return Sample(Kind.IPV4, raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
     text = refang(raw)

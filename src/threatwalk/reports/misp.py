@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from threatwalk.errors import DocumentError
+from threatwalk.errors import DocumentError, SampleError
 from threatwalk.reports import marking
 from threatwalk.reports.gather import Gathering, day, file_name, link, plain
 from threatwalk.reports.report import Report
@@ -133,7 +133,7 @@ def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -
 
 
 def _attributes(attributes: object, gathering: Gathering) -> None:
-    add = gathering.add
+    found = gathering.samples.add
     for attribute in _list(attributes, "Attribute", gathering):
         try:
             kind, value = attribute["type"], attribute["value"]
@@ -145,12 +145,15 @@ def _attributes(attributes: object, gathering: Gathering) -> None:
         if (canonical is None and halves is None) or attribute.get("deleted") not in _UNDELETED:
             continue
         if canonical is not None:
-            add(canonical, value)
+            try:  # as Gathering.add does it; this loop is where the time goes
+                found(canonical(value))
+            except (SampleError, TypeError) as err:
+                gathering.reject(value, str(err) if isinstance(value, str) else "not a text")
         elif halves is not None and isinstance(value, str):
             # a composite without its second half is what its first half says
             for half, raw in zip(halves, value.rsplit("|", 1), strict=False):
                 if half is not None:
-                    add(half, raw)
+                    gathering.add(half, raw)
         else:
             gathering.reject(value, "not a text")
 

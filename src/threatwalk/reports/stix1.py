@@ -27,6 +27,9 @@ _EXACT = (None, "Equals")
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _HASH_TYPES = {"md5", "sha1", "sha256", "sha-1", "sha-256", "other", ""}
 _PACKAGES = ("STIX_Package", "Package")
+_HOLDERS = ("Properties", "Defined_Object")  # of CybOX 2 and 1
+_EVENTS = [f"{{*}}{name}" for name in (*_PACKAGES, *_HOLDERS, "STIX_Header")]
+_typed = etree.XPath("descendant-or-self::*[@*[local-name()='type' or name()='xsi:type']]")
 _BEFORE_ROOT = re.compile(rb"[\s\xef\xbb\xbf\xff\xfe]*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
 # Nothing is resolved, loaded, fetched or expanded, and libxml2's own limits stay on.
 _HARDENED = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
@@ -79,51 +82,60 @@ class _Package:
 
 def _packages(data: bytes, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
     stack: list[_Package] = []
-    for event, element in etree.iterparse(
+    events = etree.iterparse(
         io.BytesIO(data),
         events=("start", "end"),
+        tag=None if recovered else _EVENTS,  # names that lost their prefix match no tag
         recover=recovered,
         remove_comments=True,
         remove_pis=True,
         **_HARDENED,
-    ):
+    )
+    for event, element in events:
         name = _local(element.tag)
         if event == "start":
-            if not stack and element.getparent() is None:
-                _check_root(element, name, path)
             if name in _PACKAGES:
                 if stack:
                     stack[-1].wraps = True
                 stack.append(_Package(element))
-            continue
-        if not stack:
-            continue
-        package = stack[-1]
-        object_type = _object_type(element)
-        if object_type is not None:
-            try:
-                _READERS[object_type](element, package.gathering)
-            except UnicodeDecodeError:  # a character reference to a surrogate, let in by recovery
-                package.gathering.reject(object_type, "holds what is no character")
+        elif stack and name in _HOLDERS:
+            _objects(element, stack[-1].gathering)
             element.clear(keep_tail=True)
-        elif name == "STIX_Header":
-            _header(element, package)
-        elif name in _PACKAGES:
-            stack.pop()
+        elif stack and name == "STIX_Header":
+            _header(element, stack[-1])
+        elif stack and name in _PACKAGES:
+            package = stack.pop()
+            _objects(element, package.gathering)  # those that stand outside all holders
             if package.gathering.samples or not package.wraps:
                 yield _report(package, path=path, source=source, recovered=recovered)
             element.clear(keep_tail=True)
+    _check_root(events.root, path)
     while stack:  # cut off before its end: recovered
         package = stack.pop()
         if package.gathering.samples:
             yield _report(package, path=path, source=source, recovered=True)
 
 
-def _check_root(root: Any, name: str, path: str) -> None:
+def _check_root(root: Any, path: str) -> None:
+    if root is None:
+        return
     if root.getroottree().docinfo.internalDTD is not None:
         raise DocumentError(f"{path}: holds a document type, which is not read")
-    if name not in {"STIX_Package", "Package", "Observables"}:
+    name = _local(root.tag)
+    if name not in {"STIX_Package", "Package"}:
         raise DocumentError(f"{path}: its root <{plain(name, 60)}> is no STIX package")
+
+
+def _objects(root: Any, gathering: Gathering) -> None:
+    """Read every object of the five types at or below an element."""
+    for element in _typed(root):
+        object_type = _local(element.get(_XSI_TYPE) or element.get("xsi:type"))
+        if object_type not in _READERS:
+            continue
+        try:
+            _READERS[object_type](element, gathering)
+        except UnicodeDecodeError:  # a character reference to a surrogate, let in by recovery
+            gathering.reject(object_type, "holds what is no character")
 
 
 def _local(name: Any) -> str:
@@ -131,14 +143,6 @@ def _local(name: Any) -> str:
     if not isinstance(name, str):
         return ""  # a comment, an instruction or an entity that was left alone
     return name.rpartition("}")[2].rpartition(":")[2].strip()
-
-
-def _object_type(element: Any) -> str | None:
-    if not element.attrib:
-        return None
-    declared = element.get(_XSI_TYPE) or element.get("xsi:type")
-    local = _local(declared)
-    return local if local in _TYPES else None
 
 
 def _header(header: Any, package: _Package) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from threatwalk.errors import DocumentError
@@ -23,6 +24,8 @@ _COMPARISON = re.compile(
         \s*(?:'((?:[^'\\]|\\.)*)'|\(([^)']*(?:'(?:[^'\\]|\\.)*'[^)']*)*)\))?""",
     re.VERBOSE | re.DOTALL,
 )
+# The commonest pattern by far, `[path = 'value']`, has a way of its own.
+_one_comparison = re.compile(r"\[([a-z0-9-]+):([A-Za-z_][\w.'-]*?)\s?=\s?'([^'\\]*)'\]").fullmatch
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPE = re.compile(r"\\(['\\])")
 LONGEST_PATTERN = 1_000_000
@@ -156,21 +159,28 @@ def _pattern(pattern: object, gathering: Gathering) -> None:
     if not isinstance(pattern, str) or len(pattern) > LONGEST_PATTERN:
         gathering.reject(pattern, "an indicator without a readable pattern")
         return
+    one = _one_comparison(pattern)
+    if one:
+        canonical = _meaning(one[1], one[2])
+        if canonical is not None:
+            gathering.add(canonical, one[3])
+        return
     met = False
-    for kind, field, negated, operator, value, several in _COMPARISON.findall(pattern):
+    for kind, field, negated, operator, single, several in _COMPARISON.findall(pattern):
         met = True
         canonical = _meaning(kind, field)
         if canonical is None or negated:
             continue
         if operator in {"=", "=="}:
-            gathering.add(canonical, _ESCAPE.sub(r"\1", value))
+            gathering.add(canonical, _ESCAPE.sub(r"\1", single))
         elif operator == "IN":
-            for one in _STRING.findall(several):
-                gathering.add(canonical, _ESCAPE.sub(r"\1", one))
+            for value in _STRING.findall(several):
+                gathering.add(canonical, _ESCAPE.sub(r"\1", value))
     if not met:
         gathering.reject(pattern, "no pattern of STIX 2")
 
 
+@lru_cache(maxsize=1024)
 def _meaning(kind: str, field: str) -> Canonical | None:
     """What a pattern's object path holds: a canonical form, or None where it is no sample of ours."""
     if field == "value":

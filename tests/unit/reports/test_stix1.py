@@ -49,6 +49,9 @@ NODES = {
     "pattern": (node("URIObjectType", '<Value condition="FitsPattern" pattern_type="Regex">http://.*</Value>'), set()),
     "other object": (node("MutexObjectType", "<Name>evil.com</Name>"), set()),
     "sha512": (node("FileObjectType", "<Hashes><Hash><Type>SHA512</Type><Simple_Hash_Value>" + "a" * 64 + "</Simple_Hash_Value></Hash></Hashes>"), set()),
+    "CybOX 1": ('<c:Object><c:Defined_Object xsi:type="obj:DomainNameObjectType"><Value>evil.com</Value></c:Defined_Object></c:Object>', {"domain:evil.com"}),
+    "part of another object": (node("EmailMessageObjectType", '<From xsi:type="a:AddressObjectType"><Address_Value>203.0.113.7</Address_Value></From>'), {"ipv4:203.0.113.7"}),
+    "outside all objects": ('<Thing xsi:type="obj:DomainNameObjectType"><Value>evil.com</Value></Thing>', {"domain:evil.com"}),
     "nested": (
         "<stix:Indicators><Indicator><Observable>" + node("MutexObjectType", "<Name>x</Name>")
         + "<Related_Objects>" + node("DomainNameObjectType", "<Value>evil.com</Value>") + "</Related_Objects>"
