@@ -51,7 +51,8 @@ def json_reply(body: object, status: int = 200, *, media_type: str = "applicatio
 def page(query: dict[str, str], name: str, default: int, most: int) -> int:
     """A positive number out of the query, as lenient as the real services: nonsense is the default."""
     text = query.get(name, "")
-    return min(int(text), most) if text.isascii() and text.isdigit() and int(text) > 0 else default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return min(number, most) if number > 0 else default
 
 
 class Site:

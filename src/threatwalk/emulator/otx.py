@@ -4,7 +4,7 @@ Evidence of one day that says more than a section can (or is of several kinds) i
 would be; the rest stands in `passive_dns`, `malware` and `url_list`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import quote, urlsplit
@@ -91,16 +91,19 @@ def _below(name: str, domain: str) -> bool:
 
 def route(world: Answers, key: str) -> Route:
     """The API for whoever shows the key in `X-OTX-API-KEY`."""
-    pulses: dict[str, Pulse] = {}  # those that were shown: their indicators are asked for next
+    shown: dict[str, tuple[Sample, str]] = {}  # pulses by id: their indicators are asked for next
 
-    @lru_cache(maxsize=512)
+    @lru_cache(maxsize=128)
     def known(asked: Sample) -> Sections:
         found = sections(asked, world.answer("otx", asked))
-        for name, members in found.items():
-            if name.startswith("pulse "):
-                pulse = bodies.pulse(_pulse_id(asked, name), asked, members)
-                pulses[pulse.id] = pulse
+        shown.update((_pulse_id(asked, name), (asked, name)) for name in found if name.startswith("pulse "))
         return found
+
+    def pulse(identifier: str) -> Pulse | None:
+        if identifier not in shown:
+            return None
+        asked, name = shown[identifier]
+        return bodies.pulse(identifier, asked, known(asked)[name])
 
     def answer(request: Request) -> Reply:
         if request.headers.get("x-otx-api-key") != key:
@@ -111,7 +114,7 @@ def route(world: Answers, key: str) -> Route:
         root = f"{request.base}/api/v1" if request.path.startswith("api/v1/") else request.base
         first, _, rest = path.partition("/")
         if first == "pulses":
-            return _pulse(pulses, rest, request, root)
+            return _pulse(pulse, rest, request, root)
         if first != "indicators":
             return json_reply({"detail": "endpoint not found"}, 404)
         type_, _, rest = rest.partition("/")
@@ -122,7 +125,7 @@ def route(world: Answers, key: str) -> Route:
         if asked is None:
             return json_reply({"detail": f"{indicator} is not a valid {type_}"}, 400)
         url = f"{root}/indicators/{type_}/{quote(indicator, safe=':')}/{section}"
-        return json_reply(_body(asked, type_, section, known(asked), pulses, request, url))
+        return json_reply(_body(asked, type_, section, known(asked), request, url))
 
     return answer
 
@@ -153,14 +156,17 @@ def _body(
     type_: str,
     section: str,
     found: Sections,
-    pulses: dict[str, Pulse],
     request: Request,
     url: str,
 ) -> Body:
     members = found.get(section, [])
     match section:
         case "general":
-            own = [pulses[_pulse_id(asked, name)] for name in found if name.startswith("pulse ")]
+            own = [
+                bodies.pulse(_pulse_id(asked, name), asked, found[name])
+                for name in found
+                if name.startswith("pulse ")
+            ]
             return bodies.general(asked, type_, own, SECTIONS[type_])
         case "passive_dns":
             return bodies.passive_dns(asked, members)
@@ -186,9 +192,9 @@ def _body(
             return bodies.geo()
 
 
-def _pulse(pulses: dict[str, Pulse], rest: str, request: Request, root: str) -> Reply:
+def _pulse(pulse_of: Callable[[str], Pulse | None], rest: str, request: Request, root: str) -> Reply:
     name, _, section = rest.partition("/")
-    pulse = pulses.get(name)
+    pulse = pulse_of(name)
     if pulse is None or section not in {"", "indicators"}:
         return json_reply({"detail": "Not found."}, 404)
     if not section:

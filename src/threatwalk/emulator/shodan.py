@@ -37,7 +37,7 @@ def route(world: Answers, key: str, *, page_size: int = 10_000) -> Route:
     """
     bearers = {digest: s for s in world.samples() if s.kind in _ADDRESSES for digest in certificate(s)}
 
-    @lru_cache(maxsize=512)
+    @lru_cache(maxsize=128)
     def known(asked: Sample) -> Sequence[Found]:
         return world.answer("shodan", asked)
 

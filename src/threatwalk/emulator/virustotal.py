@@ -123,7 +123,7 @@ def route(world: Answers, key: str, *, descriptors: int | None = None) -> Route:
     """
     urls = {sha256(s.value.encode()).hexdigest(): s for s in world.samples() if s.kind is Kind.URL}
 
-    @lru_cache(maxsize=512)
+    @lru_cache(maxsize=128)
     def known(asked: Sample) -> Sections:
         return sections(asked, world.answer("virustotal", asked))
 
@@ -245,7 +245,7 @@ def _offset(cursor: str) -> int | None:
         return 0
     try:
         head, _, number = b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(" ")
-        return int(number) if head == "at" else None
+        return int(number) if head == "at" and number.isdigit() else None
     except ValueError:
         return None
 
