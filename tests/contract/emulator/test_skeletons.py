@@ -122,7 +122,7 @@ def richest(world: World, source: str, *kinds: Kind) -> Sample:
 
 
 async def get(url: str, **headers: str) -> Any:
-    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False, headers=headers) as client:
         return (await client.get(url)).json()
 
 
@@ -233,7 +233,10 @@ async def test_pulses_have_the_recorded_skeleton(providers: Path, world: World, 
 
 
 async def test_shodan_has_the_recorded_skeleton(providers: Path, world: World, emulator: Emulator) -> None:
-    asked = richest(world, "shodan", Kind.IPV4)
+    asked = max(
+        (s for s in world.graph.samples if s.kind is Kind.IPV4),
+        key=lambda s: any(f.sample.kind is Kind.IPV4 for f in world.answer("shodan", s)),
+    )
     base = emulator.endpoints["shodan"]
     recorded = bodies(providers / "shodan", "mihari_Shodan*.json", "shodanx_Host__search*.json")
     banners = [banner for body in recorded for banner in body["matches"]]
