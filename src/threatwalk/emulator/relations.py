@@ -20,7 +20,7 @@ def _each(kinds: frozenset[Kind], found: frozenset[Kind]) -> Yields:
 
 RELATIONS: dict[str, Yields] = {
     "dns": _each(_IP, _NAMES) | _each(_NAMES, _IP | _NAMES),
-    "whois": _each(_NAMES, _NAMES),
+    "whois": _each(_NAMES, _NAMES) | _each(_IP, frozenset()),  # networks and contacts, but no samples
     "virustotal": _each(_IP, _NAMES | {Kind.SHA256})
     | _each(_NAMES, _IP | _NAMES | {Kind.SHA256})
     | _each(_HASHES, _IP | _NAMES | _HASHES | {Kind.FILENAME, Kind.URL})

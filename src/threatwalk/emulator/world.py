@@ -45,8 +45,8 @@ class World:
 
     seed: int
     reports: tuple[Report, ...]
-    styles: Mapping[str, str]
-    graph: Graph
+    styles: Mapping[str, str] = field(repr=False)
+    graph: Graph = field(repr=False)
     _ids: Mapping[Sample, int] = field(repr=False)
 
     def answer(self, source: str, sample: Sample) -> tuple[Found, ...]:
@@ -110,7 +110,7 @@ def _publish(net: Internet, style: Style, number: int, room: int) -> list[Report
         made.append(
             Report(
                 id=str(uuid.UUID(int=net.names.rng.getrandbits(128), version=4)),
-                title=f"{title}: {style.name} campaign, part {part + 1}",
+                title=title if count == 1 else f"{title}, part {part + 1}",
                 published=EPOCH + timedelta(days=day + 30 * part),
                 goal=frozenset(net.graph.samples[i] for i in goal.tolist()),
                 tlp=_TLPS[int(rng.choice(3, p=(0.7, 0.2, 0.1)))],
