@@ -170,7 +170,7 @@ def _related(sample: Sample, one: dict[str, Any]) -> Iterator[Finding]:
             seen = moment(attributes.get("first_seen_date"))
             servers = part(attributes, "whois_map").get("Name Server")
             for server in servers.split("|") if isinstance(servers, str) else ():
-                yield as_name(server), seen
+                yield as_name(next(iter(server.split()), "")), seen  # its addresses may follow the name
         case "file_behaviour":
             yield from _behaviour(attributes)
 

@@ -1,0 +1,115 @@
+"""Shodan's and InternetDB's recorded answers, read by the adapter. Expected pivots are written from the bodies."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.contract.sources.recordings import ELSEWHERE, bodies, found, pivots, text
+
+from threatwalk.errors import AnswerError
+from threatwalk.sample import parse
+
+CERTIFICATE = {  # subjectAltName of the certificate in the bodies about 1.1.1.1
+    *("domain:cloudflare-dns.com", "hostname:one.one.one.one", "ipv4:1.0.0.1", "ipv4:162.159.36.1"),
+    *("ipv4:162.159.46.1", "ipv6:2606:4700:4700::1001", "ipv6:2606:4700:4700::1111"),
+    *("ipv6:2606:4700:4700::64", "ipv6:2606:4700:4700::6400"),
+}
+
+
+def body(shared: Path, name: str, provider: str = "shodan") -> str:
+    return text(shared / "data" / "providers" / provider / name)
+
+
+def test_every_recorded_body_is_read(shared: Path) -> None:
+    every = [*bodies(shared, "shodan"), *bodies(shared, "shodan_internetdb")]
+    read = {name: pivots("shodan", ELSEWHERE, raw) for name, raw in every}
+
+    assert len(read) >= 18
+    assert sum(map(bool, read.values())) >= 10  # the others hold no sample: counts, ports, account
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "sample", "expected"),
+    [
+        pytest.param(
+            "shodan",
+            "mihari_Shodan_1_1_1.json",
+            "ipv4:1.1.1.1",
+            CERTIFICATE | {"domain:one.one"},
+            id="a search",
+        ),
+        pytest.param(
+            "shodan",
+            "shodanx_DNS__resolve_1_1_1.json",
+            "domain:google.com",
+            {"ipv4:172.217.6.78"},
+            id="a resolution",
+        ),
+        pytest.param("shodan", "wtfis_shodan_1.1.1.1.json", "ipv4:1.1.1.1", set(), id="a host without names"),
+        pytest.param("shodan", "shodanx_REST__ports_1_1_1.json", "ipv4:1.1.1.1", set(), id="a list of ports"),
+        pytest.param(
+            "shodan",
+            "wtfis_shodan_one.json",
+            "hostname:one.one.one.one",
+            {"ipv4:1.0.0.1", "ipv4:1.1.1.1"},
+            id="hosts",
+        ),
+        pytest.param(
+            "shodan_internetdb",
+            "capture_1.1.1.1.json",
+            "ipv4:1.1.1.1",
+            {"hostname:wlc.inp-e.com", "hostname:one.one.one.one", "hostname:materguest.mater.org.au"},
+            id="InternetDB",
+        ),
+        pytest.param(
+            "shodan_internetdb",
+            "mihari_Mihari_Enrichers_Shodan_ip_120_78_59_202.json",
+            "ipv4:120.78.59.202",
+            {"hostname:api02t.c.ylt100.cn"},
+            id="InternetDB with many vulnerabilities",
+        ),
+    ],
+)
+def test_a_body_yields_what_it_says(
+    shared: Path, provider: str, name: str, sample: str, expected: set[str]
+) -> None:
+    assert found("shodan", sample, body(shared, name, provider)) == expected
+
+
+def test_a_banner_dates_what_it_bears(shared: Path) -> None:
+    read = pivots("shodan", parse("ipv4:1.1.1.1"), body(shared, "mihari_Shodan_1_1_1.json"))
+    named = [pivot for pivot in read if str(pivot.found) == "hostname:one.one.one.one"]
+
+    assert datetime(2023, 3, 10, 22, 9, 15, 354282, tzinfo=UTC) in {pivot.first_seen for pivot in named}
+
+
+def test_a_search_yields_the_addresses_of_its_matches(shared: Path) -> None:
+    read = found("shodan", "ipv4:203.0.113.9", body(shared, "shodanx_Host__search_with_facets_1_3_2_1.json"))
+
+    assert {"ipv4:23.231.182.234", "ipv4:37.17.224.202", "domain:webgo24.de"} <= read
+
+
+def test_a_domain_yields_its_subdomains_and_the_values_of_its_records() -> None:
+    raw = (
+        '{"domain": "example.org", "tags": [], "subdomains": ["www", "mail"], "more": false, "data": ['
+        '{"subdomain": "", "type": "MX", "value": "mx.example.net", "last_seen": "2021-01-19T22:47:04.229000+00:00"},'
+        '{"subdomain": "www", "type": "A", "value": "198.51.100.4", "last_seen": "2021-01-20T00:00:00+00:00"},'
+        '{"subdomain": "", "type": "TXT", "value": "v=spf1 -all", "last_seen": "2021-01-20T00:00:00+00:00"}]}'
+    )
+
+    assert found("shodan", "domain:example.org", raw) == {
+        "hostname:www.example.org",
+        "hostname:mail.example.org",
+        "hostname:mx.example.net",
+        "ipv4:198.51.100.4",
+    }
+
+
+def test_what_shodan_never_saw_is_empty() -> None:
+    assert found("shodan", "ipv4:198.51.100.4", '{"error": "No information available for that IP."}') == set()
+
+
+@pytest.mark.parametrize("raw", ["", '"ok"', "null", '{"error": "Invalid API key"}', '{"matches": ['])
+def test_what_is_no_answer_is_refused(raw: str) -> None:
+    with pytest.raises(AnswerError):
+        pivots("shodan", ELSEWHERE, raw)
