@@ -31,6 +31,7 @@ _ENVIRONMENT = {  # read by MLflow itself, some of it while it is imported
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # the web page speaks of models, not agents
 _PASSWORD = re.compile(r"//[^@/\s]*@")  # of a URL; never shown
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 
@@ -61,10 +62,10 @@ class Registry:
         os.environ.update(_ENVIRONMENT)
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.WARNING)
         import mlflow  # noqa: PLC0415 - takes seconds
 
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.uri = uri
         self._home = home
         if uri.startswith("sqlite:///"):
@@ -220,7 +221,7 @@ class Registry:
             return str(found.experiment_id)
         served = self.uri.startswith(("http://", "https://"))  # then the server knows where artifacts go
         place = None if served else (self._home / "mlflow" / "artifacts").as_uri()
-        return str(self._client.create_experiment(MODEL, artifact_location=place))
+        return str(self._client.create_experiment(MODEL, artifact_location=place, tags=_KIND))
 
     def _dataset(self, run_id: str, value: str) -> None:
         from mlflow.entities import Dataset, DatasetInput  # noqa: PLC0415

@@ -52,7 +52,7 @@ class Finished:
         """What a version's tags say of a stored policy."""
         manifest = json.loads((self.models / f"{policy}.json").read_text("utf-8"))
         reward = self._held_out.get(policy, {}).get("reward")
-        return {
+        facts = {
             "digest": digest(self.models, policy),
             "filters": ",".join(manifest.get("filters", [])),
             "encoding": str(manifest.get("encoding", "")),
@@ -60,6 +60,7 @@ class Finished:
             "reward": "" if reward is None else repr(float(reward)),
             "key": self.tags()["key"] if policy == self.candidate else "",
         }
+        return {name: value for name, value in facts.items() if value}
 
     def tags(self) -> dict[str, str]:
         lock = self.folder / "dvc.lock"

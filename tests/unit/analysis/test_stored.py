@@ -2,7 +2,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
@@ -62,6 +62,7 @@ def analyses(draw: st.DrawFn) -> Analysis:
     )
 
 
+@settings(deadline=None)
 @given(analyses())
 def test_an_analysis_comes_back_as_it_was(analysis: Analysis) -> None:
     text = dumps(analysis)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from threatwalk.desk.shown import prose, shown, visible
@@ -29,6 +29,7 @@ def test_a_value_is_shown_defanged_and_plain_to_see(kind: Kind, value: str, text
     assert shown(Sample(kind, value)) == text
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"\Ahttps?://[a-z]{1,8}\.example\.com(:[0-9]{2,4})?(/[a-z0-9.?=&%-]{0,20})?\Z"))
 def test_what_is_shown_reads_back_as_the_same_sample(url: str) -> None:
     s = sample(Kind.URL, url)
@@ -36,6 +37,7 @@ def test_what_is_shown_reads_back_as_the_same_sample(url: str) -> None:
     assert parse(shown(s)) == s
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_prose_holds_a_live_url_or_a_hidden_character(text: str) -> None:
     safe = prose(text)
