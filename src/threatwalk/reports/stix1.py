@@ -31,6 +31,7 @@ _HOLDERS = ("Properties", "Defined_Object")  # of CybOX 2 and 1
 _EVENTS = [f"{{*}}{name}" for name in (*_PACKAGES, *_HOLDERS, "STIX_Header")]
 _typed = etree.XPath("descendant-or-self::*[@*[local-name()='type' or name()='xsi:type']]")
 _BEFORE_ROOT = re.compile(rb"[\s\xef\xbb\xbf\xff\xfe]*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
+_CHARACTER = re.compile(rb"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
 # Nothing is resolved, loaded, fetched or expanded, and libxml2's own limits stay on.
 _HARDENED = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
 
@@ -48,14 +49,24 @@ def read(data: bytes, *, path: str = "", source: str = "") -> Iterator[Report]:
     except etree.XMLSyntaxError as err:
         reason = plain(str(err), 120)
         try:
-            reports = list(_packages(data, path=path, source=source, recovered=True))
-        except etree.XMLSyntaxError:
+            reports = list(_packages(_mended(data), path=path, source=source, recovered=True))
+        except (etree.XMLSyntaxError, UnicodeDecodeError):
             raise DocumentError(f"{path}: is no well-formed XML: {reason}") from err
         if not any(report.goal for report in reports):
             raise DocumentError(f"{path}: is no well-formed XML: {reason}") from err
     if not reports:
         raise DocumentError(f"{path}: holds no STIX package")
     return iter(reports)
+
+
+def _mended(data: bytes) -> bytes:
+    """The document without references to what is no character, which recovery would let in."""
+    return _CHARACTER.sub(lambda found: found[0] if _is_character(found[1]) else b"?", data)
+
+
+def _is_character(reference: bytes) -> bool:
+    number = int(reference[1:], 16) if reference[:1] == b"x" else int(reference)
+    return 0 < number < 0xD800 or 0xDFFF < number < 0x110000
 
 
 def _prolog_rest(data: bytes) -> bytes:
@@ -130,12 +141,8 @@ def _objects(root: Any, gathering: Gathering) -> None:
     """Read every object of the five types at or below an element."""
     for element in _typed(root):
         object_type = _local(element.get(_XSI_TYPE) or element.get("xsi:type"))
-        if object_type not in _READERS:
-            continue
-        try:
+        if object_type in _READERS:
             _READERS[object_type](element, gathering)
-        except UnicodeDecodeError:  # a character reference to a surrogate, let in by recovery
-            gathering.reject(object_type, "holds what is no character")
 
 
 def _local(name: Any) -> str:
@@ -149,9 +156,9 @@ def _header(header: Any, package: _Package) -> None:
     for child in header.iter():
         name = _local(child.tag)
         if name == "Title" and not package.title and child.getparent() is header:
-            package.title = plain(_readable(child))
+            package.title = plain(_text(child))
         elif name == "Produced_Time" and package.published is None:
-            package.published = _readable(child)
+            package.published = _text(child)
         elif name == "Marking_Structure":
             package.marks.append(marking.tlp(child.get("color")))
 
@@ -171,15 +178,7 @@ def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Re
 
 
 def _text(element: Any) -> str:
-    """All text in an element; raises UnicodeDecodeError for what recovery let in."""
     return "".join(element.itertext())
-
-
-def _readable(element: Any) -> str:
-    try:
-        return _text(element)
-    except UnicodeDecodeError:
-        return ""
 
 
 def _values(element: Any) -> Iterator[str]:
