@@ -19,13 +19,13 @@ import aiohttp
 import sqlalchemy as sa
 
 from threatwalk import params, settings
-from threatwalk.errors import AnswerError, QuotaError, UnavailableError
+from threatwalk.errors import AnswerError, QuotaError, SampleError, UnavailableError
 from threatwalk.pivot import Answer, LookUp, Outcome, Pivot, capped
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample
 from threatwalk.sources import quota
 from threatwalk.sources.breaker import Breaker
-from threatwalk.sources.filter import Filter, NotKnownError, Quota
+from threatwalk.sources.filter import Filter, NotKnownError, Quota, Read
 from threatwalk.sources.policy import Policy
 from threatwalk.sources.quota import Denied, Ledger
 from threatwalk.sources.session import DeniedError, SourceSession, ThrottledError, http_client
@@ -232,7 +232,7 @@ class Gate:
             if kept.form == "rows":
                 pivots = list(self._store.read_rows(name, sample, kept.raw))
             elif read is not None:
-                pivots = list(read(sample, kept.raw))
+                pivots = _read(read, sample, kept.raw)
             else:
                 return None
         except AnswerError:
@@ -261,7 +261,7 @@ class Gate:
         assert f.ask is not None and f.read is not None  # noqa: PT018 - __aenter__ took only such
         try:
             raw = await f.ask(sample, source.session)
-            pivots = list(f.read(sample, raw))
+            pivots = _read(f.read, sample, raw)
         except NotKnownError as nothing:
             source.breaker.succeeded()
             return Answer(Outcome.EMPTY, asked_at=asked_at), nothing.raw
@@ -304,6 +304,18 @@ class Gate:
         return self._ledger.grant(
             source.filter.name, source.quota, requests=requests, now=self._now(), share=self._share
         )
+
+
+def _read(read: Read, sample: Sample, raw: str) -> list[Pivot]:
+    """Every pivot of a raw answer.
+
+    Raises:
+        AnswerError: it cannot be read, also where the reader did not foresee how odd it is.
+    """
+    try:
+        return list(read(sample, raw))
+    except (SampleError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as err:
+        raise AnswerError(f"the answer about {sample} is odd: {type(err).__name__} {err}"[:200]) from err
 
 
 class _SpentError(QuotaError):

@@ -5,6 +5,7 @@ client of this process alike, at the address that is really connected to. Names 
 addresses here: a public name that resolves to a private address (rebinding, a metadata service) is refused.
 """
 
+import errno
 import ipaddress
 import sys
 from collections.abc import Iterable, Iterator
@@ -150,4 +151,4 @@ def _check(event: str, args: tuple[object, ...]) -> None:
     if not (
         isinstance(address, tuple) and len(address) >= 2 and allowed.permits(str(address[0]), address[1])
     ):
-        raise Refused(f"a connection to {address!r} is not on the allow list")
+        raise Refused(errno.EACCES, f"a connection to {address!r} is not on the allow list")
