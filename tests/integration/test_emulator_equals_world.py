@@ -22,6 +22,11 @@ IPS = {Kind.IPV4, Kind.IPV6}
 NAMES = {Kind.DOMAIN, Kind.HOSTNAME}
 
 
+def question(wire: bytes) -> bytes:
+    """Id and question of a DNS message: two questions of one name may bear the same id."""
+    return wire[:2] + wire[12 : wire.index(0, 12) + 5]
+
+
 @dataclass
 class Loopback:
     """A session that knows the emulator's addresses and nothing else: no quota, no guard, no archive."""
@@ -65,7 +70,8 @@ class Loopback:
             got = [await asyncio.wait_for(replies.get(), 5) for _ in messages]
         finally:
             transport.close()
-        return [next(wire for wire in got if wire[:2] == message[:2]) for message in messages]
+        by_question = {question(wire): wire for wire in got}
+        return [by_question[question(message)] for message in messages]
 
     async def tcp(self, endpoint: str, message: bytes, *, framed: bool = False) -> bytes:
         host, _, port = endpoint.rpartition(":")
