@@ -146,7 +146,7 @@ def _record(night: "Night", model: str) -> dict[str, object]:
         "lost": night.lost,
         "samples": night.samples,
         "lookups": night.lookups,
-        "results": [str(folder) for folder in night.results],
+        "results": [str(folder) for folder in sorted(night.results, key=_number)],
         "errors": {str(number): reason for number, reason in night.errors.items()},
     }
 
@@ -163,4 +163,10 @@ def _account(night: "Night", model: str) -> str:
         )
         if count
     ]
-    return "\n".join([", ".join([head, *others]), *(f"  {folder}" for folder in night.results)])
+    return "\n".join(
+        [", ".join([head, *others]), *(f"  {folder}" for folder in sorted(night.results, key=_number))]
+    )
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.partition("-")[0])

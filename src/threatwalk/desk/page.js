@@ -95,21 +95,17 @@
 
     for (const { from, bunch, rows: own } of edges) {
       if (!own.length) continue;
+      // the trunk stands beside the parent, and each branch runs in its own sample's row: no label is crossed
       const x1 = left(walk.nodes[from].column) + 22 + short(walk.nodes[from].text).length * CHAR;
-      const x2 = left(bunch.column), spine = x2 - 16, y1 = y(rows.get(from));
-      // one trunk for the whole bunch, then a short branch to each sample
-      const last = y(own[own.length - 1][1]);
-      const trunk = last === y1 ? `M${x1} ${y1}H${spine}` : `M${x1} ${y1}H${spine - 6}q6 0 6 6V${last - 6}`;
-      svg.append(draw("path", { d: trunk }));
+      const spine = left(walk.nodes[from].column + 1) - 16, x2 = left(bunch.column), y1 = y(rows.get(from));
+      const bend = (y2, x) => (y2 === y1 ? `M${x} ${y1}H${x2}` : `M${x} ${y1}H${spine - 6}q6 0 6 6V${y2 - 6}q0 6 6 6H${x2}`);
+      svg.append(draw("path", { d: bend(y(own[own.length - 1][1]), x1) }));
       for (const [child, row] of own) {
         const y2 = y(row);
-        svg.append(draw("path", { d: y2 === y1 ? `M${spine - 6} ${y1}H${x2}` : `M${spine} ${y2 - 6}q0 6 6 6H${x2}` }));
-        if (onPath.has(child)) {
-          const bend = y2 === y1 ? `M${x1} ${y1}H${x2}` : `M${x1} ${y1}H${spine - 6}q6 0 6 6V${y2 - 6}q0 6 6 6H${x2}`;
-          lit.push(draw("path", { class: "on", d: bend }));
-        }
+        svg.append(draw("path", { d: y2 === y1 ? bend(y1, x1) : `M${spine} ${y2 - 6}q0 6 6 6H${x2}` }));
+        if (onPath.has(child)) lit.push(draw("path", { class: "on", d: bend(y2, x1) }));
       }
-      tags.push(draw("text", { class: "tag", x: spine - 8, y: y(own[0][1]) - 3, "text-anchor": "end" }, bunch.filter));
+      tags.push(draw("text", { class: "tag", x: x2 - 24, y: y(own[0][1]) - 3, "text-anchor": "end" }, bunch.filter));
     }
     svg.append(...lit, ...tags);
     if (chosen !== null) {

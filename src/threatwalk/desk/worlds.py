@@ -24,10 +24,9 @@ async def worlds(
         world = _archived(archive, filters, params)
         yield lambda _wanted: world
         return
-    named = [name for name in filters if catalog.known(name)]
-    async with Gate(
-        archive, catalog.chosen(tuple(named)), params.gate, settings.endpoints, caller=Caller.ANALYZE
-    ) as gate:
+    catalog.chosen(tuple(filters))  # a usage error where none of them could ever be asked
+    named = [f for name in filters if (f := catalog.known(name)) is not None]
+    async with Gate(archive, named, params.gate, settings.endpoints, caller=Caller.ANALYZE) as gate:
         yield lambda wanted: _live(gate, filters, wanted)
 
 
