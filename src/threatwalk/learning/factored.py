@@ -16,6 +16,8 @@ from torch import Tensor
 
 from threatwalk.learning.policy import STOP
 
+Floats = NDArray[np.float32]
+
 EXACT = 12  # the most filters whose mappings are enumerated
 
 
@@ -40,7 +42,9 @@ def terms(actions: NDArray[np.integer], filters: int) -> NDArray[np.float32]:
 
 def allowed(masks: NDArray[np.integer], filters: int) -> NDArray[np.bool_]:
     """Which mappings hold no filter outside the mask; stop always may.  (B,) -> (B, 2^F) bool"""
-    return (np.arange(2**filters)[None, :] & ~masks[:, None]) == 0
+    outside: NDArray[np.integer] = np.arange(2**filters)[None, :] & ~masks[:, None]
+    inside: NDArray[np.bool_] = outside == 0
+    return inside
 
 
 def table(coefficients: Tensor, masks: Tensor, filters: int) -> Tensor:
@@ -63,6 +67,16 @@ def best(
         actions = values.argmax(axis=1)
         return actions, np.take_along_axis(values, actions[:, None], axis=1)[:, 0]
     return _ascent(coefficients, masks, filters)
+
+
+def leaders(row: Floats, mask: int, filters: int, *, most: int) -> list[tuple[int, float]]:
+    """The best allowed actions of one row with their values, best first; only for enumerated mappings."""
+    if filters > EXACT:
+        return []
+    values = monomials(filters) @ row
+    values[~allowed(np.array([mask]), filters)[0]] = -np.inf
+    top = np.argsort(-values, kind="stable")[:most]
+    return [(int(a), float(values[a])) for a in top if np.isfinite(values[a])]
 
 
 def _ascent(

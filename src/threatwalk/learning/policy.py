@@ -44,7 +44,8 @@ class Choice:
 class Policy(Protocol):
     """Anything that walks. `name` is its id in every table: `playbook`, `paper_dqn`, `threatwalk`, ..."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def choose(self, view: View) -> Choice: ...
 

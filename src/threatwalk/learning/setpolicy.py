@@ -1,0 +1,93 @@
+"""The set network as a policy: it walks live on samples, or over a dataset in batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from threatwalk.errors import ModelError
+from threatwalk.learning import factored, program
+from threatwalk.learning.features import FEATURES_VERSION, KINDS
+from threatwalk.learning.observe import (
+    OBSERVE_VERSION,
+    POOLS,
+    Bools,
+    Lexicon,
+    Observation,
+    Vocabulary,
+    Walks,
+    counts_width,
+    observe,
+)
+from threatwalk.learning.policy import Choice, View
+from threatwalk.learning.program import Network
+
+ENCODING = f"{FEATURES_VERSION}+{OBSERVE_VERSION}"
+_TOLD = 5  # best mappings that a choice names
+
+
+@dataclass(frozen=True)
+class SetPolicy:
+    """`network`: (pooled (B, P, V), counts (B, C)) -> coefficients of Q (B, width), see `factored`."""
+
+    network: Network
+    vocabulary: Vocabulary
+    accepts: Bools
+    filters: int
+    name: str = "threatwalk"
+
+    def choose(self, view: View) -> Choice:
+        return self.choose_batch([view])[0]
+
+    def choose_batch(self, views: Sequence[View]) -> list[Choice]:
+        """The best mapping of each view by its Q; stop where none is worth more than 0."""
+        walks, samples = Walks.of_views(views, self.accepts)
+        seen = observe(walks, Lexicon.of(samples, self.vocabulary), self.vocabulary)
+        coefficients = self.coefficients(seen)
+        actions, values = factored.best(coefficients, seen.mask, self.filters)
+        told = [
+            factored.leaders(row, int(mask), self.filters, most=_TOLD)
+            for row, mask in zip(coefficients, seen.mask, strict=True)
+        ]
+        return [
+            Choice(int(a), ((int(a), float(v)), *(x for x in others if x[0] != a))[:_TOLD])
+            for a, v, others in zip(actions, values, told, strict=True)
+        ]
+
+    def coefficients(self, seen: Observation) -> factored.Floats:
+        with torch.inference_mode():
+            return self.network(torch.from_numpy(seen.pooled), torch.from_numpy(seen.counts)).numpy()
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "policy": self.name,
+            "form": "set_network",
+            "encoding": ENCODING,
+            "accepts": [[str(KINDS[k]) for k in np.flatnonzero(row)] for row in self.accepts],
+            "words": self.vocabulary.hashes.tolist(),
+            "groups": self.vocabulary.groups.tolist(),
+        }
+
+    def write_network(self, path: Path) -> None:
+        batch = torch.zeros(2, POOLS, len(self.vocabulary)), torch.zeros(2, counts_width(self.filters))
+        program.write(self.network, batch, path)
+
+    @classmethod
+    def of_record(cls, table: dict[str, Any], path: Path) -> "SetPolicy":
+        """Raises ModelError where the manifest or the program does not fit this installation."""
+        if table.get("encoding") != ENCODING:
+            raise ModelError(
+                f"{path} reads the encoding {table.get('encoding')}, not {ENCODING}: train again"
+            )
+        try:
+            accepts = np.array(
+                [[str(kind) in kinds for kind in KINDS] for kinds in table["accepts"]], dtype=np.bool_
+            )
+            words = np.array(table["words"], dtype=np.uint32)
+            groups = np.array(table["groups"], dtype=np.int8)
+        except (KeyError, TypeError, ValueError, OverflowError) as err:
+            raise ModelError(f"the manifest of {path} is damaged: {err!r}") from err
+        return cls(program.read(path), Vocabulary(words, groups), accepts, len(accepts), table["policy"])

@@ -1,0 +1,105 @@
+"""Policies on disk: NAME.json, and NAME.pt2 beside it for a network. Never a pickle.
+
+The JSON is the manifest: `policy` (its name), `form` (which class), `filters` in the order of their
+ids, and for a network `encoding` (what it was taught to read) and `digest` (SHA-256 of the pt2).
+A manifest that does not fit is an error, not a guess.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from threatwalk.errors import ModelError
+from threatwalk.learning import baselines
+from threatwalk.learning.policy import Policy, View
+
+Manifest = Mapping[str, Any]
+
+
+class Storable(Policy, Protocol):
+    """A policy that can describe itself: `record` is its manifest but for `filters` and `digest`."""
+
+    def record(self) -> dict[str, Any]: ...
+
+
+def save(policy: Storable, folder: Path, *, filters: Sequence[str]) -> Path:
+    """Write the policy; its manifest, which names the other file's digest, comes last -> its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {**policy.record(), "filters": list(filters)}
+    program = folder / f"{policy.name}.pt2"
+    write: Callable[[Path], None] | None = getattr(policy, "write_network", None)
+    if write is None:
+        program.unlink(missing_ok=True)
+    else:
+        with tempfile.TemporaryDirectory(
+            dir=folder
+        ) as scratch:  # the name of the file is part of its content
+            fresh = Path(scratch) / program.name
+            write(fresh)
+            fresh.replace(program)
+        manifest["digest"] = sha256(program)
+    path = folder / f"{policy.name}.json"
+    part = folder / f".{policy.name}.json.part"
+    part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(part, path)  # noqa: PTH105 - both are files of this folder
+    return path
+
+
+def load(folder: Path, name: str, *, filters: Sequence[str] | None = None) -> Policy:
+    """The policy `name` of a folder; where `filters` is given, the model must be made for exactly these.
+
+    Raises:
+        ModelError: it is absent, damaged, or made for other filters or another encoding.
+    """
+    manifest = _manifest(folder / f"{name}.json")
+    known = manifest["filters"]
+    if filters is not None and list(filters) != known:
+        raise ModelError(
+            f"{folder / name} was trained with the filters {', '.join(known)}, not {', '.join(filters)}: train again"
+        )
+    program = folder / f"{name}.pt2"
+    if "digest" in manifest and (not program.is_file() or sha256(program) != manifest["digest"]):
+        raise ModelError(
+            f"{program} is absent or not the file that its manifest names: take it from the registry again"
+        )
+    match manifest["form"]:
+        case "set_network":
+            from threatwalk.learning.setpolicy import SetPolicy  # noqa: PLC0415 - torch takes seconds
+
+            return SetPolicy.of_record(manifest, program)
+        case "code_point_network":
+            from threatwalk.learning.dqnpolicy import CodePointPolicy  # noqa: PLC0415
+
+            return CodePointPolicy.of_record(manifest, program)
+        case "table":
+            from threatwalk.learning.tabular import TabularPolicy  # noqa: PLC0415
+
+            return TabularPolicy.of_record(manifest)
+        case _:
+            return baselines.of_record(manifest)
+
+
+def check(view: View, filters: Sequence[str]) -> None:
+    """Raises ModelError where a view was made with another number of filters."""
+    if len(view.watermarks) != len(filters):
+        raise ModelError(
+            f"the policy knows {len(filters)} filters, and is asked about {len(view.watermarks)}"
+        )
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        filters_known = [str(f) for f in table["filters"]]
+        return {**table, "filters": filters_known, "policy": str(table["policy"]), "form": str(table["form"])}
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise ModelError(f"{path} is no stored policy: {err!r}") from err

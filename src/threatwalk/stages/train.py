@@ -1,0 +1,55 @@
+"""Train: practise on the compiled training part; store every policy, and the curves of learning."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from threatwalk.errors import ParamsError
+from threatwalk.learning import baselines, playbooks, stored
+from threatwalk.learning.dataset import Dataset
+from threatwalk.learning.exam import Curve, Exam, Say
+from threatwalk.params import Params
+
+_EXAM = 300  # held-out walks of a curve's point
+
+Learn = Callable[[Dataset, Params, Exam, Curve, Say], stored.Storable]
+
+
+def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say = lambda _line: None) -> None:
+    """Read `compiled`; write the policies into `models` and the learning curves into `curves`.
+
+    What the two folders held before is gone: they are this run's.
+
+    Raises:
+        ParamsError: train.policies names a policy that cannot be trained.
+        DataError: there is no compiled dataset, or it has no training report.
+    """
+    for name in params.train.policies:
+        if name not in LEARNERS:
+            raise ParamsError(f"train.policies: {name!r} cannot be trained; known are {', '.join(LEARNERS)}")
+    data = Dataset.load(compiled)
+    for folder in (models, curves):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=_EXAM, seed=params.seed)
+    for name in params.train.policies:
+        started = time.monotonic()
+        curve = Curve(name)
+        policy = LEARNERS[name](data, params, exam, curve, say)
+        stored.save(policy, models, filters=data.filters)
+        curve.write(curves)
+        say(f"{name}: trained in {time.monotonic() - started:.0f} s")
+    started = time.monotonic()
+    for policy in (*baselines.fixed(len(data.filters), params.seed), *playbooks.fitted(data, params)):
+        stored.save(policy, models, filters=data.filters)
+    say(f"playbooks: fitted in {time.monotonic() - started:.0f} s")
+
+
+def _threatwalk(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
+    from threatwalk.learning.learn_set import learn  # noqa: PLC0415 - torch and Lightning take seconds
+
+    return learn(data, params, exam=exam, curve=curve, say=say)
+
+
+LEARNERS: dict[str, Learn] = {"threatwalk": _threatwalk}
