@@ -144,18 +144,18 @@ def _attributes(attributes: object, gathering: Gathering) -> None:
             continue
         if (canonical is None and halves is None) or attribute.get("deleted") not in _UNDELETED:
             continue
-        if canonical is not None:
+        if value.__class__ is not str:
+            gathering.reject(value, "not a text")
+        elif canonical is not None:
             try:  # as Gathering.add does it; this loop is where the time goes
                 found(canonical(value))
-            except (SampleError, TypeError) as err:
-                gathering.reject(value, str(err) if isinstance(value, str) else "not a text")
-        elif halves is not None and isinstance(value, str):
+            except SampleError as err:
+                gathering.reject(value, str(err))
+        elif halves is not None:
             # a composite without its second half is what its first half says
             for half, raw in zip(halves, value.rsplit("|", 1), strict=False):
                 if half is not None:
                     gathering.add(half, raw)
-        else:
-            gathering.reject(value, "not a text")
 
 
 def _list(value: object, name: str, gathering: Gathering) -> list[Any]:

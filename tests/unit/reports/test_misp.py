@@ -150,11 +150,16 @@ def test_a_part_of_a_wrong_type_spoils_nothing_else(key: str, broken: object) ->
 @pytest.mark.parametrize("broken", [None, 7, 1.5, True, [], {}])
 def test_a_value_of_a_wrong_type_is_rejected(broken: object) -> None:
     report = read(
-        event(attribute("domain", broken), attribute("md5|x", broken), attribute("filename|md5", broken))
+        event(
+            attribute("domain", broken),
+            attribute("md5", broken),
+            attribute("md5|x", broken),
+            attribute("filename|md5", broken),
+        )
     )
 
     assert not report.goal
-    assert len(report.rejected) == 2
+    assert len(report.rejected) == 3
 
 
 @pytest.mark.parametrize(
