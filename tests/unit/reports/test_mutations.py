@@ -98,7 +98,7 @@ def damaged_tree(document: Any, rng: random.Random) -> bytes:
         while isinstance(node, dict | list) and node:
             key: Any = rng.choice(list(node)) if isinstance(node, dict) else rng.randrange(len(node))
             if rng.random() < 0.3 or not isinstance(node[key], dict | list):
-                node[key] = rng.choice(ODD)
+                node[key] = copy.deepcopy(rng.choice(ODD))  # or a list of ODD ends inside itself
                 break
             node = node[key]
     return json.dumps(made).encode()
@@ -127,6 +127,7 @@ def test_a_damaged_document_is_read_or_refused_at_once(seed: int) -> None:
     rng = random.Random(seed)
     started = time.process_time()
     read = 0
+    refusals = set()
     for _ in range(400):
         tree = rng.choice([EVENT, BUNDLE])
         whole = rng.choice([json.dumps(tree).encode(), PACKAGE])
@@ -136,7 +137,8 @@ def test_a_damaged_document_is_read_or_refused_at_once(seed: int) -> None:
                 bundle.dumps(report)
                 read += 1
         except DocumentError as err:
-            assert str(err).startswith("x.json")
+            refusals.add(str(err)[:8])
 
+    assert refusals == {"x.json: "}
     assert read > 100  # the good part is kept
     assert time.process_time() - started < 10
