@@ -1,7 +1,7 @@
 """Every policy on held-out reports: BENCH's table, with intervals, budgets and the leak audit both ways."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from threatwalk.params import Params
 
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
-Progress = Callable[[str], None]
+Say = Callable[[str], None]
 
 SCORES = ("reward", "precision", "recall", "f1", "lookups", "samples")
 REACHABLE = ("reachable_reward", "reachable_recall", "reachable_f1")
@@ -90,7 +90,7 @@ def table(
     params: Params,
     *,
     part: str = "test",
-    progress: Progress = lambda _what: None,
+    say: Say = lambda _line: None,
 ) -> dict[str, Any]:
     """Every policy, at every budget, with the audit on and off, and the rows that say whether it counts.
 
@@ -100,10 +100,10 @@ def table(
     held = Held.of(data, params, part)
     rows: list[Row] = []
     for audit in (data.audit, not data.audit):
-        progress(f"closure, audit {'on' if audit else 'off'}")
+        say(f"closure, audit {'on' if audit else 'off'}")
         within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=audit)
-        for name, by_budget in _everybody(held, policies, audit):
-            progress(f"{name}, audit {'on' if audit else 'off'}")
+        for name, by_budget in _everybody(held, policies, within, audit):
+            say(f"{name}, audit {'on' if audit else 'off'}")
             for budget in (None, *params.evaluate.budgets):
                 done = _followed(held, by_budget(budget), within, audit=audit, budget=budget)
                 rows.append(_row(held, name, scores(held, done, within), budget=budget, audit=audit))
@@ -124,7 +124,7 @@ def table(
 
 
 def _everybody(
-    held: Held, policies: Sequence[Policy], audit: bool
+    held: Held, policies: Sequence[Policy], within: Reach, audit: bool
 ) -> list[tuple[str, Callable[[int | None], Decide]]]:
     """Every row of the table as a way to decide under a budget."""
     everybody: list[tuple[str, Callable[[int | None], Decide]]] = [
@@ -132,7 +132,7 @@ def _everybody(
     ]
     if any(held.data.styles):
         everybody.append((STYLE, _always(by_script(_styled(held)))))
-    everybody.append((ORACLE, lambda budget: by_script(search(held, budget=budget, audit=audit))))
+    everybody.append((ORACLE, _foreseen(held, within, audit)))
     return everybody
 
 
@@ -140,14 +140,31 @@ def _always(decide: Decide) -> Callable[[int | None], Decide]:
     return lambda _budget: decide
 
 
+def _foreseen(held: Held, within: Reach, audit: bool) -> Callable[[int | None], Decide]:
+    """The oracle under any budget: what it does without one stands wherever the budget suffices."""
+    free = search(held, audit=audit)
+    lookups = _followed(held, by_script(free), within, audit=audit, budget=None).lookups
+
+    def by_budget(budget: int | None) -> Decide:
+        if budget is None:
+            return by_script(free)
+        paths = free.copy()
+        dear = np.flatnonzero(lookups > budget)
+        paths[dear] = search(held, audit=audit, budget=budget, walks=dear)
+        return by_script(paths)
+
+    return by_budget
+
+
 def search(
-    held: Held, *, audit: bool, budget: int | None = None, beam: int | None = None, walks: int | None = None
+    held: Held, *, audit: bool, budget: int | None = None, beam: int | None = None, walks: Longs | None = None
 ) -> NDArray[np.int64]:
-    """The oracle's mappings for the first `walks` held-out walks (None: all)."""
+    """The oracle's mappings for these held-out walks (None: all)."""
+    chosen = np.arange(len(held.goals)) if walks is None else walks
     return oracle.search(
         held.data,
-        held.goals[:walks],
-        held.heads[:walks],
+        held.goals[chosen],
+        held.heads[chosen],
         walk=held.params.walk,
         reward=held.params.reward,
         audit=audit,
@@ -200,22 +217,16 @@ def _shares(held: Held, within: Reach) -> dict[str, float]:
 
 def _beams(held: Held) -> float:
     """How much reward a beam of 64 finds beyond the oracle's, on some of the walks."""
-    some = Held(
-        held.data,
-        held.params,
-        held.goals[:BEAM_WALKS],
-        held.heads[:BEAM_WALKS],
-        held.draws,
-        held.group[:BEAM_WALKS],
-    )
-    audit = held.data.audit
-    within = reach(some.data, some.goals, some.heads, steps=some.params.walk.steps, audit=audit)
-    found = []
-    for beam in (held.params.evaluate.beam, BEAM_CHECK):
-        script = by_script(search(some, audit=audit, beam=beam))
-        done = _followed(some, script, within, audit=audit, budget=None)
-        found.append(float(scores(some, done, within)["reward"].mean()))
-    return found[1] - found[0]
+    params, audit, some = held.params, held.data.audit, slice(BEAM_WALKS)
+    part = replace(held, goals=held.goals[some], heads=held.heads[some], group=held.group[some])
+    within = reach(part.data, part.goals, part.heads, steps=params.walk.steps, audit=audit)
+    rewards = []
+    for beam in (params.evaluate.beam, BEAM_CHECK):
+        done = _followed(
+            part, by_script(search(part, audit=audit, beam=beam)), within, audit=audit, budget=None
+        )
+        rewards.append(float(scores(part, done, within)["reward"].mean()))
+    return rewards[1] - rewards[0]
 
 
 def world_rows(held_out: dict[str, Row], shares: dict[str, float], wider_beam: float) -> list[Row]:

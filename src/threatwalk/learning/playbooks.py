@@ -1,24 +1,26 @@
 """Finding the best playbooks: the fixed sequences of mappings that earn most on the training reports.
 
 A beam search over prefixes. All 2^F mappings that may follow a prefix are scored in one pass over
-all walks (`oracle.prospects`), so the best next mapping is exact; the beam is for what pays later.
+all walks (`outlook.gains`), so the best next mapping is exact; the beam is for what pays later.
 """
 
 from dataclasses import replace
+from functools import cache
+from itertools import combinations
 
 import numpy as np
 
 from threatwalk.learning.baselines import Baseline, Playbook
 from threatwalk.learning.dataset import KINDS, Dataset, Longs, trailheads
 from threatwalk.learning.env import BatchEnv
-from threatwalk.learning.oracle import prospects
-from threatwalk.learning.reward import FLOOR
+from threatwalk.learning.outlook import gains, gains_of
 from threatwalk.params import Combine, Params
 
 WALKS = 600  # training walks that a playbook is fitted on
 BEAM = 4
 _PRICE = 1e-5  # of a lookup, to choose among sequences that earn the same
 _CHUNK = 64
+_EXACT = 12  # the most filters whose mappings are all tried
 
 Actions = tuple[int, ...]
 
@@ -99,16 +101,26 @@ def best_sequence(data: Dataset, params: Params, goals: Longs, heads: Longs) -> 
 
 def _next(env: BatchEnv, goals: Longs) -> list[tuple[float, int]]:
     """The most promising next mappings with the mean score of all walks after them, best first."""
-    total = np.zeros(1 << env.filters)
+    actions = _candidates(env.filters)
+    asks = ((actions[:, None] >> np.arange(env.filters)) & 1).astype(np.float64)
+    total = np.zeros(len(actions))
     running = env.running()
     for start in range(0, len(running), _CHUNK):
         rows = running[start : start + _CHUNK]
-        ahead = prospects(env, rows, worst=FLOOR)
-        after = np.maximum(env.level[rows][:, None] + ahead.rise, FLOOR)
-        total += (after - env.level[rows][:, None] - _PRICE * ahead.cost).sum(axis=0)
+        rise = gains(env, rows)[:, 1:] if env.filters <= _EXACT else gains_of(env, rows, actions)
+        total += rise.sum(axis=0, dtype=np.float64) - _PRICE * (asks @ env.pending[rows].sum(axis=0))
     scores = _mean(env) + total / len(goals)
-    top = np.argsort(-scores[1:], kind="stable")[: 64 * BEAM] + 1
-    return [(float(scores[action]), int(action)) for action in top]
+    top = np.argsort(-scores, kind="stable")[: 64 * BEAM]
+    return [(float(scores[at]), int(actions[at])) for at in top]
+
+
+@cache
+def _candidates(filters: int) -> Longs:
+    """Every mapping; of more than 12 filters those of at most three."""
+    if filters <= _EXACT:
+        return np.arange(1, 1 << filters, dtype=np.int64)
+    sets = (some for size in (1, 2, 3) for some in combinations(range(filters), size))
+    return np.array([sum(1 << f for f in some) for some in sets], dtype=np.int64)
 
 
 def _start(data: Dataset, params: Params, goals: Longs, heads: Longs) -> BatchEnv:
