@@ -55,6 +55,8 @@ async def _ask(sample: Sample, session: Session) -> str:
     for query, response in zip(queries, responses, strict=True):
         if not query.is_response(response):
             raise UnavailableError("the resolver answered another question")
+        if response.flags & dns.flags.TC:
+            raise UnavailableError("the resolver's answer is cut off, over TCP as well")
         if response.rcode() not in _KNOWING:
             raise UnavailableError(f"the resolver answered {dns.rcode.to_text(response.rcode())}")
     raw = json.dumps({"responses": [_shown(response) for response in responses]}, separators=(",", ":"))

@@ -90,7 +90,9 @@ async def _get(session: Session, url: str, name: str) -> str | None:
     try:
         body = await session.get(url, params=params, headers=headers)
     except NotKnownError as err:
-        table("otx", err.raw)  # a 404 that is not OTX's own is no answer
+        detail = table("otx", err.raw).get("detail")
+        if "not found" not in str(detail).lower():
+            raise AnswerError("otx answered 404 in words that are not its own") from err
         return None
     value = table("otx", body)
     if name not in {"pulse", "general"}:

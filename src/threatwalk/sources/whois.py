@@ -4,6 +4,7 @@ Registrars' own servers are not followed: a registry's answer holds the name ser
 runs a registrar's server would learn who asks. Throttling that is told in prose is a failure, not an answer.
 """
 
+import asyncio
 import ipaddress
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
-from threatwalk.errors import AnswerError, QuotaError, UnavailableError
+from threatwalk.errors import AnswerError, UnavailableError
 from threatwalk.pivot import Pivot
 from threatwalk.sample import Kind, Sample, registered_domain
 from threatwalk.sources.body import as_name, inner, moment, parse, tables, texts
@@ -30,6 +31,15 @@ _THROTTLED = re.compile(
     r"|(?:rate|access|query) limit|lookup quota|looup quota|blacklisted|access (?:has been )?(?:denied|restricted)",
     re.IGNORECASE,
 )
+# What a text without name servers must say to be an answer: that there is no such name, or the record of one.
+_ANSWERED = re.compile(
+    r"no match|not found|no (?:entries|data|objects?|information|records?)(?: was| were)? found|no matching|no such"
+    r"|nothing found|not (?:been )?registered|is (?:free|available|reserved|prohibited)|reserved (?:by|list)|status:\s*\S"
+    r"|not available for registration|cannot be registered|does not exist|unassignable|in the reserved list"
+    r"|^\W*(?:\w\.\s*)?\[?(?:domain|domain ?name|domain information|inetnum|netrange|netname|orgname)\]?\s*[:\]]",
+    re.IGNORECASE | re.MULTILINE,
+)
+_WHOLE_END = ("\n", ".", "<", ">", "*")  # how texts end that were not cut off on their way
 _LINE_OF_SERVER = re.compile(
     r"^\s*(?:\w\.\s*)?\[?(?:name ?servers?|nameservers?|nservers?|dns ?servers?|domain (?:name ?)?servers?|ns ?\d+|dns ?\d*"
     r"|host ?name|ネームサーバ|nserver|name server \d+)\]?\s*[:.\]]*(?:\s|:)\s*(\S+)",
@@ -52,25 +62,41 @@ async def _ask(sample: Sample, session: Session) -> str:
 
 
 async def _ask_rdap(session: Session, service: str, path: str) -> str:
-    raw = await session.get(f"{service.rstrip('/')}/{path}", headers=_RDAP)
+    try:
+        raw = await session.get(f"{service.rstrip('/')}/{path}", headers=_RDAP)
+    except NotKnownError as err:
+        if err.raw.strip() and not _is_rdap(parse("whois", err.raw)):
+            raise AnswerError("the registry answered 404 in words that are not its own") from err
+        raise
     if not _is_rdap(parse("whois", raw)):
         raise AnswerError("the registry answered what is no RDAP object")
     return raw
 
 
-async def _bootstrap(session: Session, name: str) -> list[tuple[list[str], str]]:
+async def _bootstrap(session: Session, name: str) -> "Services":
     """IANA's list of RDAP services (RFC 9224): keys, and the best base URL. Read once a run."""
-    known = session.memo.get(name)
-    if known is None:
-        raw = await session.get(f"{session.endpoint('rdap')}/{name}.json")
-        known = [
-            (list(texts(service[0])), _best(list(texts(service[1]))))
-            for service in inner(parse("rdap", raw), "services") or []
-            if isinstance(service, list) and len(service) > 1
-        ]
-        session.memo[name] = known
-        session.trust(urlsplit(url).hostname or "" for _, url in known)
-    return cast("list[tuple[list[str], str]]", known)
+    lock = cast("asyncio.Lock", session.memo.setdefault(f"lock {name}", asyncio.Lock()))
+    async with lock:  # or every question of the start would fetch it
+        if name not in session.memo:
+            session.memo[name] = _services(await session.get(f"{session.endpoint('rdap')}/{name}.json"))
+            session.trust(urlsplit(url).hostname or "" for _, url in _typed(session.memo[name]))
+    return _typed(session.memo[name])
+
+
+Services = list[tuple[list[str], str]]
+
+
+def _typed(memo: object) -> Services:
+    return cast("Services", memo)
+
+
+def _services(raw: str) -> Services:
+    services = inner(parse("the RDAP bootstrap", raw), "services")
+    if not isinstance(services, list) or not services:
+        raise AnswerError("the RDAP bootstrap holds no services")
+    return [
+        (list(texts(s[0])), _best(list(texts(s[1])))) for s in services if isinstance(s, list) and len(s) > 1
+    ]
 
 
 def _best(urls: list[str]) -> str:
@@ -110,9 +136,11 @@ async def _ask_port_43(session: Session, domain: str) -> str:
         session.memo[f"whois {zone}"] = server
     query = _QUERY.get(zone, "{}").format(domain)
     raw = _text(await session.tcp(server, f"{query}\r\n".encode()))
+    if raw.strip() and not raw.endswith(_WHOLE_END):
+        raise UnavailableError("the whois server broke off")
     refusal = _refusal(raw)
     if refusal:
-        raise QuotaError(refusal)
+        raise UnavailableError(refusal)
     if next(_servers(raw), None) is None:
         raise NotKnownError(raw)
     return raw
@@ -127,17 +155,19 @@ def _text(body: bytes) -> str:
 
 
 def _refusal(raw: str) -> str | None:
-    """Why a text is no answer: it is empty, or it tells us to go away. None: it is one."""
+    """Why a text is no answer: it is empty, tells us to go away, or is something else. None: it is one."""
     if not raw.strip():
         return "the whois server said nothing"
+    if next(_servers(raw), None) is not None:
+        return None  # name servers are an answer, whatever stands around them
     prose = _THROTTLED.search(_without_terms(raw))
-    return f"the whois server said: {' '.join(prose[0].split())}" if prose else None
+    if prose:
+        return f"the whois server said: {' '.join(prose[0].split())}"
+    return None if _ANSWERED.search(raw) else "the whois server said what is no whois record"
 
 
 def _without_terms(raw: str) -> str:
     """The text without its terms of use, which speak of limits and restrictions as a matter of course."""
-    if next(_servers(raw), None) is not None:
-        return ""  # name servers are an answer, whatever stands around them
     lines = [line.strip() for line in raw.splitlines()]
     short = len(raw) < 600
     kept = []
