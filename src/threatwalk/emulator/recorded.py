@@ -14,8 +14,13 @@ from threatwalk.archive.tables import each_file
 from threatwalk.emulator.world import Found
 from threatwalk.sample import Kind, Sample
 
+SERVED = ("dns", "whois", "virustotal", "shodan", "otx")  # the sources that the emulator plays
 _UNDATED = np.iinfo(np.int64).min
+_SLICE = 200_000  # rows that are turned into numbers at a time: their texts need the memory
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Ids = NDArray[np.int32]
+Micros = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +28,9 @@ class _Known:
     """One filter's answers: those to sample i are rows `start[i]` to `start[i + 1]`; times in µs."""
 
     start: NDArray[np.int64]
-    found: NDArray[np.int64]
-    first: NDArray[np.int64]
-    last: NDArray[np.int64]
+    found: Ids
+    first: Micros
+    last: Micros
 
 
 class Recorded:
@@ -35,11 +40,14 @@ class Recorded:
         """Reads the folder `answers` of a corpus; raises DataError where it is none."""
         self._samples: list[Sample] = []
         self._ids: dict[Sample, int] = {}
-        parts: dict[str, list[tuple[NDArray[np.int64], ...]]] = {}
+        parts: dict[str, list[tuple[Ids, Ids, Micros, Micros]]] = {}
         for _, table in each_file(answers):
-            for name in pc.unique(table["filter"]).to_pylist():
-                rows = table.filter(pc.equal(table["filter"], name))
-                parts.setdefault(name, []).append(self._rows(rows))
+            for start in range(0, table.num_rows, _SLICE):
+                rows = table.slice(start, _SLICE)
+                for name in SERVED:
+                    part = rows.filter(pc.equal(rows["filter"], name))
+                    if part.num_rows:
+                        parts.setdefault(name, []).append(self._rows(part))
         self._known: Mapping[str, _Known] = {
             name: _index(tables, len(self._samples)) for name, tables in parts.items()
         }
@@ -59,20 +67,20 @@ class Recorded:
     def knows(self, sample: Sample) -> bool:
         return sample in self._ids
 
-    def _rows(self, table: pa.Table) -> tuple[NDArray[np.int64], ...]:
+    def _rows(self, table: pa.Table) -> tuple[Ids, Ids, Micros, Micros]:
         origin = self._numbers(table["kind"], table["value"])
         table = table.append_column("origin", pa.array(origin)).filter(pc.is_valid(table["found_value"]))
         return (
-            np.asarray(table["origin"], np.int64),
+            np.asarray(table["origin"], np.int32),
             self._numbers(table["found_kind"], table["found_value"]),
             _micros(table["first_seen"]),
             _micros(table["last_seen"]),
         )
 
-    def _numbers(self, kinds: pa.ChunkedArray, values: pa.ChunkedArray) -> NDArray[np.int64]:
+    def _numbers(self, kinds: pa.ChunkedArray, values: pa.ChunkedArray) -> Ids:
         """The number of each row's sample, new ones made where needed."""
         keys = pc.binary_join_element_wise(kinds, values, ":").combine_chunks().dictionary_encode()
-        numbers = np.empty(len(keys.dictionary), np.int64)
+        numbers = np.empty(len(keys.dictionary), np.int32)
         for i, key in enumerate(keys.dictionary.to_pylist()):
             kind, _, value = key.partition(":")
             one = Sample(Kind(kind), value)
@@ -80,12 +88,12 @@ class Recorded:
             if number == len(self._samples):
                 self._samples.append(one)
             numbers[i] = number
-        indices: NDArray[np.int64] = np.asarray(keys.indices)
-        return numbers[indices]
+        rows: Ids = np.asarray(keys.indices, np.int32)
+        return numbers[rows]
 
 
-def _micros(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    times: NDArray[np.int64] = np.asarray(pc.fill_null(column.cast(pa.int64()), _UNDATED), np.int64)
+def _micros(column: pa.ChunkedArray) -> Micros:
+    times: Micros = np.asarray(pc.fill_null(column.cast(pa.int64()), _UNDATED), np.int64)
     return times
 
 
@@ -93,7 +101,7 @@ def _moment(micros: np.int64) -> datetime | None:
     return None if micros == _UNDATED else _EPOCH + timedelta(microseconds=int(micros))
 
 
-def _index(parts: list[tuple[NDArray[np.int64], ...]], samples: int) -> _Known:
+def _index(parts: list[tuple[Ids, Ids, Micros, Micros]], samples: int) -> _Known:
     """Rows by origin; of a relation that was recorded twice the earlier evidence stays."""
     origin, found, first, last = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((first, found, origin))
