@@ -1,7 +1,6 @@
 """The page in a real headless Chromium: nothing runs but our own script, nothing leaves, the graph works."""
 
 import asyncio
-import os
 import shutil
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.conftest import missing_package
 from tests.unit.desk.conftest import World, walked
 from tests.unit.desk.payloads import PAYLOADS
 
@@ -27,9 +27,7 @@ def finished(walk: Coroutine[Any, Any, Analysis]) -> Analysis:
 def browser() -> Iterator[Any]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is absent: apt-get install chromium")
-        pytest.skip("Chromium is absent: apt-get install chromium")
+        missing_package("Chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

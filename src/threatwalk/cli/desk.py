@@ -61,7 +61,7 @@ def analyze(
     click.echo(json.dumps(_record(night, model)) if as_json else _account(night, model))
     done = night.analysed + night.repeated
     if night.unanswered and not done:
-        raise UnavailableError(f"no source answered: {next(iter(night.errors.values()), 'see the results')}")
+        raise UnavailableError(next(iter(night.errors.values()), "no source answered; see the results"))
     if night.failed and not done:
         raise ThreatwalkError(
             f"none of {night.failed} indicators could be analysed: {next(iter(night.errors.values()))}"
