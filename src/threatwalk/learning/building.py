@@ -8,8 +8,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
 _SEPARATOR = "\x1f"  # below every character of a kind or value: keys sort as (kind, value) do
+_DAY_US = 86_400_000_000
 _TOKENS = re.compile(r"[/?#=&\s]+")
 
 
@@ -102,20 +103,6 @@ def keys(kind: pa.ChunkedArray, value: pa.ChunkedArray) -> Keys:
     return Keys(coded.dictionary, codes)
 
 
-def evidence(answers: pa.Table, filters: tuple[str, ...], cited: Mapping[str, int]) -> Evidence:
-    """A table of answers (`archive.tables`) as evidence; `cited` gives a report id's group."""
-    first = pc.cast(pc.floor_temporal(answers["first_seen"], unit="day"), pa.int64())
-    day = pc.divide(first, 86_400_000_000).fill_null(UNDATED).to_numpy().astype(np.int32)
-    number = pc.index_in(answers["filter"], pa.array(filters)).to_numpy().astype(np.int16)
-    return Evidence(
-        filter=number,
-        origin=keys(answers["kind"], answers["value"]),
-        found=keys(answers["found_kind"], answers["found_value"]),
-        day=day,
-        group=_cited(answers["reference"], cited),
-    )
-
-
 def merged(texts: pa.Array) -> pa.Array:
     """Every URL as its host: the two count as one sample."""
     prefix = Kind.URL + _SEPARATOR
@@ -148,95 +135,126 @@ def _cited(reference: pa.ChunkedArray, groups: Mapping[str, int]) -> Ints:
     return found
 
 
-@dataclass
 class Builder:
     """Collects goals and evidence, then numbers everything and writes the folder."""
 
-    filters: tuple[str, ...]
-    accepts: NDArray[np.bool_]  # (F, K)
-    goals: Goals
-    audit: bool
-    merge_hosts: bool = False
-    parts: list[Evidence] = field(default_factory=list)
+    def __init__(self, filters: Sequence[str], goals: Goals, *, audit: bool, merge_hosts: bool) -> None:
+        """`filters` have the first ids, in this order; archive-only ones follow by name."""
+        self.filters = tuple(filters)  # as numbered by the evidence; archive-only ones as they come
+        self._fixed = len(self.filters)
+        self._goals, self._audit, self._merge_hosts = goals, audit, merge_hosts
+        self._parts: list[Evidence] = []
+
+    def know(self, names: Iterable[str]) -> None:
+        """Number filters that have no number yet."""
+        self.filters += tuple(name for name in dict.fromkeys(names) if name not in self.filters)
 
     def add(self, rows: Evidence) -> None:
-        self.parts.append(rows)
+        """Evidence whose `filter` counts in `filters`."""
+        self._parts.append(rows)
 
-    def save(self, folder: Path) -> None:
+    def add_answers(self, answers: pa.Table, cited: Mapping[str, int]) -> None:
+        """A table of answers (`archive.tables`); `cited` gives the group of a report's id."""
+        self.know(sorted(pc.unique(answers["filter"]).to_pylist()))
+        first = pc.cast(pc.floor_temporal(answers["first_seen"], unit="day"), pa.int64())
+        self.add(
+            Evidence(
+                filter=pc.index_in(answers["filter"], pa.array(self.filters)).to_numpy().astype(np.int16),
+                origin=keys(answers["kind"], answers["value"]),
+                found=keys(answers["found_kind"], answers["found_value"]),
+                day=pc.divide(first, _DAY_US).fill_null(UNDATED).to_numpy().astype(np.int32),
+                group=_cited(answers["reference"], cited),
+            )
+        )
+
+    def save(self, folder: Path, accepts: Callable[[str], frozenset[Kind]]) -> None:
         """Number the samples and write the dataset; what stood in `folder` is replaced whole."""
         texts, (goal_ids, *ids) = self._numbered()
-        arrays = self._edges(len(texts), [(ids[2 * i], ids[2 * i + 1]) for i in range(len(self.parts))])
+        order = [
+            *range(self._fixed),
+            *sorted(range(self._fixed, len(self.filters)), key=self.filters.__getitem__),
+        ]
+        filters = [self.filters[f] for f in order]
+        arrays = self._edges(len(texts), list(zip(ids[::2], ids[1::2], strict=True)), order)
         arrays |= self._goal_arrays(len(texts), goal_ids)
         split = pc.split_pattern(texts, _SEPARATOR, max_splits=1)
         kind, value = pc.list_element(split, 0), pc.list_element(split, 1)
         arrays["kind"] = pc.index_in(kind, pa.array([str(k) for k in KINDS])).to_numpy().astype(np.uint8)
-        arrays["accepts"] = self.accepts
+        arrays["accepts"] = np.array(
+            [[k in accepts(name) for k in KINDS] for name in filters], dtype=np.bool_
+        )
         samples = pa.table({"kind": kind.dictionary_encode(), "value": value})
-        reports = pa.table({"report": self.goals.ids, "style": pa.array(self.goals.styles, pa.string())})
-        _write(folder, arrays, samples=samples, goals=reports, filters=self.filters, audit=self.audit)
+        reports = pa.table({"report": self._goals.ids, "style": pa.array(self._goals.styles, pa.string())})
+        _write(folder, arrays, samples=samples, goals=reports, filters=filters, audit=self._audit)
 
-    def _numbered(self) -> tuple[pa.Array, list[Longs]]:
+    def _numbered(self) -> tuple[pa.Array, list[Ints]]:
         """All sample texts in order, and for each set of keys the number of each of its rows."""
-        sets = [self.goals.samples, *(k for part in self.parts for k in (part.origin, part.found))]
-        texts = [merged(one.texts) if self.merge_hosts else one.texts for one in sets]
+        sets = [self._goals.samples, *(k for part in self._parts for k in (part.origin, part.found))]
+        texts = [merged(one.texts) if self._merge_hosts else one.texts for one in sets]
         distinct = pc.unique(pa.chunked_array(texts, pa.string()))
-        order = pc.array_sort_indices(distinct)
-        everything = distinct.take(order)
+        everything = distinct.take(pc.array_sort_indices(distinct))
         numbers = []
         for one, text in zip(sets, texts, strict=True):
-            table = np.append(pc.index_in(text, everything).to_numpy(zero_copy_only=False), -1)
-            numbers.append(table[one.codes].astype(np.int64))
+            table = np.append(pc.index_in(text, everything).to_numpy(zero_copy_only=False), -1).astype(
+                np.int32
+            )
+            numbers.append(table[one.codes])
         return everything, numbers
 
-    def _edges(self, n: int, ids: list[tuple[Longs, Longs]]) -> dict[str, NDArray[np.generic]]:
-        """Evidence rows -> one edge for each (filter, origin, found), rows by filter and origin."""
-        asked = np.zeros((len(self.filters), n), dtype=np.bool_)
-        for rows, (origin, _) in zip(self.parts, ids, strict=True):
-            asked[rows.filter, origin] = True
-        kept = [(found >= 0) & (found != origin) for origin, found in ids]
-        row = _joined(
-            [
-                rows.filter[k].astype(np.int64) * n + origin[k]
-                for rows, (origin, _), k in zip(self.parts, ids, kept, strict=True)
-            ]
-        )
-        edge = row * n + _joined([found[k] for (_, found), k in zip(ids, kept, strict=True)])
-        day = _joined([rows.day[k] for rows, k in zip(self.parts, kept, strict=True)])
-        group = _joined([rows.group[k] for rows, k in zip(self.parts, kept, strict=True)])
-        order = np.lexsort((day, edge))
-        edge, day, group = edge[order], day[order], group[order]
-        fresh = np.concatenate([[True], edge[1:] != edge[:-1]]) if len(edge) else np.zeros(0, dtype=np.bool_)
-        starts = np.flatnonzero(fresh)
-        owner = np.cumsum(fresh) - 1
-        later = np.where(group != group[starts][owner], day, NEVER).astype(np.int32)
-        row = edge[starts] // n if n else edge[starts]
-        counts = np.bincount(row, minlength=len(self.filters) * n).reshape(len(self.filters), n)
-        indptr = np.zeros((len(self.filters), n + 1), dtype=np.int64)
-        np.cumsum(counts, axis=1, out=indptr[:, 1:])
-        indptr += (np.cumsum(indptr[:, -1]) - indptr[:, -1])[:, None]
-        return {
-            "asked": asked,
-            "indptr": indptr,
-            "found": (edge[starts] % n if n else edge[starts]).astype(np.int32),
-            "first_day": day[starts].astype(np.int32),
-            "first_group": group[starts].astype(np.int32),
-            "other_day": np.minimum.reduceat(later, starts) if len(starts) else later,
-        }
+    def _edges(
+        self, n: int, ids: list[tuple[Ints, Ints]], order: list[int]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Evidence rows -> one edge for each (filter, origin, found), filter by filter, rows by origin."""
+        asked = np.zeros((len(order), n), dtype=np.bool_)
+        indptr = np.zeros((len(order), n + 1), dtype=np.int64)
+        edges: list[tuple[Ints, ...]] = []
+        begin = 0
+        for f, number in enumerate(order):
+            columns = []
+            for rows, (origin, found) in zip(self._parts, ids, strict=True):
+                own = np.flatnonzero(rows.filter == number)
+                asked[f, origin[own]] = True
+                own = own[(found[own] >= 0) & (found[own] != origin[own])]
+                columns.append((origin[own], found[own], rows.day[own], rows.group[own]))
+            origin, found, day, group = (
+                (_joined(column) for column in zip(*columns, strict=True)) if columns else (_joined(()),) * 4
+            )
+            kept = _distinct(origin, found, day, group, n)
+            indptr[f, 1:] = np.cumsum(np.bincount(kept[0], minlength=n))
+            indptr[f] += begin
+            begin += len(kept[0])
+            edges.append(kept[1:])
+        names = ("found", "first_day", "first_group", "other_day")
+        joined = {name: _joined(column) for name, column in zip(names, zip(*edges, strict=True), strict=True)}
+        return {"asked": asked, "indptr": indptr, **joined}
 
-    def _goal_arrays(self, n: int, ids: Longs) -> dict[str, NDArray[np.generic]]:
-        pairs = np.unique(self.goals.owner * n + ids)  # merging may make two samples one
-        sizes = np.bincount(pairs // n, minlength=len(self.goals.ids))
+    def _goal_arrays(self, n: int, ids: Ints) -> dict[str, NDArray[np.generic]]:
+        pairs = np.unique(self._goals.owner * n + ids)  # merging may make two samples one
+        sizes = np.bincount(pairs // n, minlength=len(self._goals.ids))
         return {
             "goal_indptr": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             "goal_found": (pairs % n).astype(np.int32),
-            "part": self.goals.part,
-            "group": self.goals.group,
-            "day": self.goals.day,
+            "part": self._goals.part,
+            "group": self._goals.group,
+            "day": self._goals.day,
         }
 
 
-def _joined(parts: list[NDArray[np.generic]]) -> NDArray[np.int64]:
-    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+def _distinct(origin: Ints, found: Ints, day: Ints, group: Ints, n: int) -> tuple[Ints, ...]:
+    """One filter's evidence as edges: origin, found, first day, its group, first day of any other group."""
+    edge = origin.astype(np.int64) * n + found
+    order = np.lexsort((day, edge))
+    edge, day, group = edge[order], day[order], group[order]
+    fresh = np.ones(len(edge), dtype=np.bool_)
+    np.not_equal(edge[1:], edge[:-1], out=fresh[1:])
+    starts = np.flatnonzero(fresh)
+    other = np.where(group != group[starts][np.cumsum(fresh) - 1], day, NEVER).astype(np.int32)
+    other_day = np.minimum.reduceat(other, starts) if len(starts) else other
+    return origin[order][starts], found[order][starts], day[starts], group[starts], other_day
+
+
+def _joined(parts: Sequence[Ints]) -> Ints:
+    return np.concatenate([np.empty(0, dtype=np.int32), *parts])
 
 
 def _write(

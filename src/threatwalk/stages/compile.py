@@ -3,15 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from threatwalk.archive import tables
 from threatwalk.errors import DataError
 from threatwalk.learning import building, implied
-from threatwalk.learning.dataset import KINDS
 from threatwalk.params import Params
 from threatwalk.sources import catalog
 
@@ -31,22 +28,19 @@ def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: P
         raise DataError(f"{reports} is no table of reports, run threatwalk ingest: {err}") from err
     groups, parts = _split(split)
     goals = building.goals(table, groups, parts, _styles(corpus / "world.json"))
-    files = [t for _, t in tables.each_file(corpus / "answers")] if (corpus / "answers").is_dir() else []
-    named = {name for answers in files for name in pc.unique(answers["filter"]).to_pylist()}
-    named.update(implied.FILTERS if params.compile.implied else ())
-    filters = (*params.filters, *sorted(named - set(params.filters)))
-    accepts = np.array([[kind in catalog.accepts(name) for kind in KINDS] for name in filters])
     builder = building.Builder(
-        filters, accepts, goals, audit=params.compile.audit, merge_hosts=params.compile.merge_hosts
+        params.filters, goals, audit=params.compile.audit, merge_hosts=params.compile.merge_hosts
     )
-    for answers in files:
-        builder.add(building.evidence(answers, filters, groups))
+    if (corpus / "answers").is_dir():
+        for _, answers in tables.each_file(corpus / "answers"):
+            builder.add_answers(answers, groups)
     if params.compile.implied:
         lists = corpus / implied.WARNINGLISTS
         shared = implied.hubs(lists) if lists.is_dir() else implied.NO_HUBS
         noise = params.compile.hub_noise
-        builder.add(implied.evidence(goals, filters, noise=noise, shared=shared, seed=params.seed))
-    builder.save(compiled)
+        builder.know(implied.FILTERS)
+        builder.add(implied.evidence(goals, builder.filters, noise=noise, shared=shared, seed=params.seed))
+    builder.save(compiled, catalog.accepts)
 
 
 def _split(path: Path) -> tuple[dict[str, int], dict[str, str]]:
