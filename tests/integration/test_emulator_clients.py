@@ -137,7 +137,9 @@ async def test_a_registrys_text_parses_to_its_name_servers(world: World, emulato
     for zone, asked in zones.items():
         if zone in {"com", "net", "org", "ru", "de", "uk", "su", "biz", "info"}:
             text = await whois_text(emulator, f"-T dn {asked.value}" if zone == "de" else asked.value)
-            names = {name.rstrip(".").lower() for name in WhoisEntry.load(asked.value, text).name_servers}
+            servers = WhoisEntry.load(asked.value, text).name_servers
+            servers = [servers] if isinstance(servers, str) else servers  # the parser's way with one
+            names = {name.rstrip(".").lower() for name in servers}
             # for .uk the parser takes the domain's own line for a server too
             assert names - {asked.value} == found(world, "whois", asked), zone
 
