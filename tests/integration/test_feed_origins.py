@@ -228,6 +228,18 @@ async def test_an_event_that_fails_is_tried_again_and_stops_nothing(server: Serv
     assert (done.fetched, done.failed) == (1, {})
 
 
+async def test_a_feed_whose_events_all_fail_is_unavailable(server: Server, tmp_path: Path) -> None:
+    for uuid in IDS:
+        server.odd[f"{uuid}.json"] = lambda request: respond(request, 503)
+
+    with pytest.raises(UnavailableError, match="503"):
+        await collect(server.url, tmp_path)
+
+    server.odd.clear()
+
+    assert (await collect(server.url, tmp_path)).fetched == 5
+
+
 async def test_a_body_that_is_cut_off_is_a_failure_and_not_a_document(server: Server, tmp_path: Path) -> None:
     name = f"{IDS[2]}.json"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,32 +81,39 @@ class _Sync:
         self._quarantined = quarantined
         self._origin = origin
         self._progress = progress
+        self._unreachable: list[str] = []
         self._done = Synced(state.feed)
 
     async def run(self, form: Form) -> Synced:
         listed, validator = await (self._manifest() if form is Form.MISP else self._everything())
-        if listed is None:
-            return self._done
-        self._done.listed = len(listed)
-        known = self._state.documents
-        wanted = [
-            name for name, version in listed.items()
-            if name not in known or known[name].version != version or known[name].withdrawn
-        ]  # fmt: skip
-        await self._fetch_all(wanted, listed)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        for name, document in known.items():
+        state, done = self._state, self._done
+        if listed is None and not state.pending:
+            return done
+        versions = state.pending if listed is None else listed
+        wanted = [name for name, version in versions.items() if not self._has(name, version)]
+        await self._fetch_all(wanted, versions)
+        state.pending = {name: versions[name] for name in done.failed}
+        state.synced_at = datetime.now(UTC).isoformat(timespec="seconds")
+        if listed is not None:
+            done.listed = len(listed)
+            self._withdraw(listed, state.synced_at)
+            if form is Form.MISP:
+                state.validators[MANIFEST] = validator
+                await self._hashes()
+        store.save(self._folder, state)
+        if wanted and len(self._unreachable) == len(wanted):
+            raise UnavailableError(f"{state.url}: {self._unreachable[0]}")
+        return done
+
+    def _has(self, name: str, version: str) -> bool:
+        known = self._state.documents.get(name)
+        return known is not None and known.version == version and known.withdrawn is None
+
+    def _withdraw(self, listed: dict[str, str], now: str) -> None:
+        for name, document in self._state.documents.items():
             if name not in listed and document.withdrawn is None:
                 store.withdraw(self._folder, document, now)
                 self._done.withdrawn += 1
-        if form is Form.MISP and not self._done.failed:
-            await self._hashes()
-            self._state.validators[MANIFEST] = validator
-        self._state.synced_at = now
-        store.save(self._folder, self._state)
-        if self._done.failed and not self._done.fetched and len(self._done.failed) == len(wanted):
-            raise UnavailableError(f"{self._state.url}: {next(iter(self._done.failed.values()))}")
-        return self._done
 
     async def _manifest(self) -> tuple[dict[str, str] | None, str]:
         """The events that a MISP feed lists; None where nothing has changed."""
@@ -171,10 +178,12 @@ class _Sync:
         whole = before is not None and before.status is Status.STORED and before.withdrawn is None
         try:
             fetched = await self._origin.fetch(name, before.validator if before and whole else "")
-        except (MissingError, UnavailableError) as err:
-            self._done.failed[name] = (
-                f"listed, but missing: {err}" if isinstance(err, MissingError) else str(err)
-            )
+        except MissingError as err:
+            self._done.failed[name] = f"listed, but missing: {err}"
+            return
+        except UnavailableError as err:
+            self._done.failed[name] = str(err)
+            self._unreachable.append(str(err))
             return
         if fetched is None and before is not None:
             before.version = version
@@ -186,28 +195,34 @@ class _Sync:
 
     def _keep(self, name: str, document: Document, data: bytes) -> None:
         try:
-            found = list(parse(data, path=name))
-            if _UUID.match(name.removesuffix(".json")):
-                _check_event(name, [report.id for report in found])
+            found = _describe(document, name, data)
         except DocumentError as err:
             document.status, document.reason = Status.QUARANTINED, str(err)
             quarantine.keep(self._quarantined, name, data, str(err))
             self._done.quarantined[name] = str(err)
             store.put(self._folder, self._state, name, document, None)
             return
-        if found:
-            document.title = found[0].title or name
-            document.samples = sum(len(report.goal) for report in found)
-            document.published = found[0].published.isoformat() if found[0].published else None
-            document.tlp = None if found[0].tlp is None else str(found[0].tlp)
-        else:
+        if not found:
             document.status = Status.NO_REPORT
         store.put(self._folder, self._state, name, document, data if found else None)
 
 
-def _check_event(name: str, ids: Iterable[str]) -> None:
-    if name.removesuffix(".json").lower() not in ids:
+def _describe(document: Document, name: str, data: bytes) -> int:
+    """Note what a document holds, and tell how many reports; raises DocumentError where it is not right."""
+    found = 0
+    event = name.removesuffix(".json").lower()
+    right = not _UUID.match(event)  # only what is named like an event must be that event
+    for report in parse(data, path=name):  # a document may hold many: a year of tweets, say
+        if not found:
+            document.title = report.title or name
+            document.published = report.published.isoformat() if report.published else None
+            document.tlp = None if report.tlp is None else str(report.tlp)
+        found += 1
+        document.samples += len(report.goal)
+        right = right or report.id == event
+    if found and not right:
         raise DocumentError(f"{name}: holds another event than its name says")
+    return found
 
 
 def _events(manifest: bytes, state: State) -> dict[str, str]:

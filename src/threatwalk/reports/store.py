@@ -52,13 +52,18 @@ class Document:
 
 @dataclass(slots=True)
 class State:
-    """All that is known of a feed. `validators` are sent along to ask for what has changed only."""
+    """All that is known of a feed.
+
+    `validators` are sent along to ask for what has changed only; `pending` (name -> version) are
+    documents that are listed and could not be had yet.
+    """
 
     feed: str
     url: str = ""
     tlp: str = ""
     synced_at: str | None = None
     validators: dict[str, str] = field(default_factory=dict)
+    pending: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Document] = field(default_factory=dict)
 
     def forget_validators(self) -> None:
@@ -83,7 +88,7 @@ def load(folder: Path) -> State:
             name: Document(**{**one, "status": Status(one["status"])})
             for name, one in raw["documents"].items()
         }
-        known = {key: raw[key] for key in ("feed", "url", "tlp", "synced_at", "validators")}
+        known = {key: raw[key] for key in ("feed", "url", "tlp", "synced_at", "validators", "pending")}
     except FileNotFoundError:
         return State(folder.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:

@@ -161,7 +161,20 @@ async def test_a_listed_event_that_is_missing_is_tried_again(folder: Folder) -> 
 
     (folder.root / f"{IDS[0]}.json").write_text(document)
 
-    assert (await folder.sync()).fetched == 1
+    again = await folder.sync()
+
+    assert (again.listed, again.fetched) == (None, 1)
+    assert folder.state.pending == {}
+
+
+async def test_a_listed_event_that_stays_missing_makes_no_feed_unavailable(folder: Folder) -> None:
+    (folder.root / f"{IDS[0]}.json").unlink()
+    await folder.sync()
+
+    again = await folder.sync()
+
+    assert list(again.failed) == [f"{IDS[0]}.json"]
+    assert folder.state.pending == {f"{IDS[0]}.json": "1"}
 
 
 @pytest.mark.parametrize("manifest", ["{", "[]", "7", "{}", '{"../../x": {}}'])
