@@ -108,6 +108,8 @@ class PaperDqn:
     batch: int
     replay: int
     sync_steps: int
+    pay: Pay
+    end_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,8 @@ class TabularQ:
     gamma: float
     alpha: float
     epsilon: float
+    pay: Pay
+    end_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,8 +112,7 @@ class _Moment:
 class Rollouts:
     """Practice on the reports of the training part: iterate for lessons, one for each rollout.
 
-    It ends when the network says that its progress is 1. `episodes` counts finished walks; `scores`
-    holds eq. (4) at the end of the walks since somebody emptied it.
+    It ends when the network says that its progress is 1. `episodes` counts finished walks.
     """
 
     def __init__(
@@ -145,6 +144,12 @@ class Rollouts:
             actions = self._lesson_actions()
             moments = [self._step(actions) for _ in range(self.plan.length + 1)]
             yield self._lesson(moments, actions)
+
+    def mean_score(self) -> float:
+        """Eq. (4) at the end of the walks since this was last asked; nan where none ended."""
+        mean = float(np.mean(self.scores)) if self.scores else float("nan")
+        self.scores.clear()
+        return mean
 
     def _lesson(self, moments: Sequence[_Moment], actions: Longs) -> Lesson:
         """All but the last moment, whose successor is not valued yet."""

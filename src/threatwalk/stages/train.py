@@ -1,12 +1,13 @@
 """Train: practise on the compiled training part; store every policy, and the curves of learning."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from threatwalk.errors import ParamsError
-from threatwalk.learning import baselines, playbooks, stored
+from threatwalk.learning import baselines, playbooks, stored, tabular
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Curve, Exam, Say
 from threatwalk.params import Params
@@ -29,10 +30,14 @@ def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say 
         if name not in LEARNERS:
             raise ParamsError(f"train.policies: {name!r} cannot be trained; known are {', '.join(LEARNERS)}")
     data = Dataset.load(compiled)
+    exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=_EXAM, seed=params.seed)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # started by Lightning to help the first process
+        if "threatwalk" in params.train.policies:
+            _threatwalk(data, params, exam, Curve("threatwalk"), say)
+        return
     for folder in (models, curves):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=_EXAM, seed=params.seed)
     for name in params.train.policies:
         started = time.monotonic()
         curve = Curve(name)
@@ -52,4 +57,23 @@ def _threatwalk(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Sa
     return learn(data, params, exam=exam, curve=curve, say=say)
 
 
-LEARNERS: dict[str, Learn] = {"threatwalk": _threatwalk}
+def _paper_dqn(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
+    from threatwalk.learning.learn_dqn import learn  # noqa: PLC0415
+
+    return learn(data, params, exam=exam, curve=curve, say=say)
+
+
+def _tabular_q(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
+    return tabular.learn(data, params, exam=exam, curve=curve, say=say)
+
+
+def _tabular_single(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
+    return tabular.learn_single(data, params, exam=exam, curve=curve, say=say)
+
+
+LEARNERS: dict[str, Learn] = {
+    "threatwalk": _threatwalk,
+    "paper_dqn": _paper_dqn,
+    "tabular_q": _tabular_q,
+    "tabular_single": _tabular_single,
+}
