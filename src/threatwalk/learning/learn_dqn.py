@@ -31,9 +31,9 @@ def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) 
     def decide(env: BatchEnv, rows: Longs) -> Longs:
         codes = np.stack([encoder(env.found(row)) for row in rows.tolist()])
         with torch.inference_mode():
-            return actions[
-                module.q(torch.from_numpy(scaled(codes)).to(module.device)).argmax(dim=1).cpu().numpy()
-            ]
+            q = module.q(torch.from_numpy(scaled(codes)).to(module.device))
+        chosen: Longs = actions[q.argmax(dim=1).cpu().numpy()]
+        return chosen
 
     def report() -> None:
         train, held_out = practice.mean_score(), exam.score(decide)
