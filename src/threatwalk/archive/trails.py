@@ -234,7 +234,7 @@ def _looked_up(
         return
     samples = set(_hosts(found or []))
     for one in sorted(about):
-        others = [(s.kind.value, s.value, rows.us(when), rows.us(when), None) for s in samples if s != one]
+        others = [(s.kind.value, s.value, None, None, None) for s in samples if s != one]
         if not others and found:
             continue  # what it named is no sample, and that is not the same as nothing
         yield Entry(

@@ -3,7 +3,8 @@
 A report that names `a.b.example` shows that passive DNS knows this subdomain of `b.example`; one that names
 a URL, that its host serves it; one that names an address, that its /24 holds it. Each pivot carries the day
 and group of the reports that show it, so that the audit can drop what the goal itself or a younger report
-shows. This flatters precision: strings of reports hold few benign neighbours. Hence the hub noise.
+shows. A URL names its own host and a host its registered domain: these need no report, and no audit drops
+them. All this flatters precision: strings of reports hold few benign neighbours. Hence the hub noise.
 """
 
 import json
@@ -31,7 +32,8 @@ Rows = tuple[NDArray[Any], ...]  # filter, origin, found, day, group
 SUBDOMAINS = "passivetotal"
 URLS = "virustotal"
 NEIGHBOURS = "netblock"
-FILTERS = (SUBDOMAINS, URLS, NEIGHBOURS)
+REGISTERED = "whois"
+FILTERS = (SUBDOMAINS, URLS, NEIGHBOURS, REGISTERED)
 """The filters that give implied answers; `netblock` is archive-only."""
 
 WARNINGLISTS = "warninglists"
@@ -137,13 +139,11 @@ def edges(
     """
     world = _World(samples)
     shown = world.shown_by(owner, member, days, groups)
-    pairs = [
-        (0, *world.subdomains()),
-        (1, *world.url_hosts()),
-        (1, *world.url_hosts()[::-1]),
-        (2, *world.neighbours()),
-    ]
-    parts = [_with_evidence(name, origin, found, shown) for name, origin, found in pairs]
+    domain, below = world.subdomains()
+    place, url = world.url_hosts()
+    shown_pairs = [(0, domain, below), (1, place, url), (2, *world.neighbours())]
+    parts = [_with_evidence(name, origin, found, shown) for name, origin, found in shown_pairs]
+    parts += [_undated(1, url, place), _undated(3, below, domain)]
     if noise:
         rng = np.random.default_rng(seed)
         parts += _noise(world, world.hubs(shared, shown), noise, rng)
@@ -281,6 +281,12 @@ def _with_evidence(name: int, origin: Ints, found: Ints, shown: _Shown) -> Rows:
     return np.full(len(row), name), origin[row], found[row], shown.day[place], shown.group[place]
 
 
+def _undated(name: int, origin: Ints, found: Ints) -> Rows:
+    """Pivots that hold without any report."""
+    count = len(origin)
+    return np.full(count, name), origin, found, np.full(count, UNDATED), np.full(count, NO_GROUP)
+
+
 def _noise(world: _World, origins: Ints, noise: int, rng: np.random.Generator) -> list[Rows]:
     parts: list[Rows] = []
     for name, pool in ((0, world.of_kind(*_NAMES)), (1, world.of_kind(Kind.URL))):
@@ -290,8 +296,7 @@ def _noise(world: _World, origins: Ints, noise: int, rng: np.random.Generator) -
         found = pool[rng.integers(len(pool), size=len(origin))]
         apart = origin != found
         origin, found = origin[apart], found[apart]
-        blank = np.full(len(origin), UNDATED), np.full(len(origin), NO_GROUP)
-        parts.append((np.full(len(origin), name), origin, found, *blank))
+        parts.append(_undated(name, origin, found))
     return parts
 
 
