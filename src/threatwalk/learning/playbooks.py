@@ -18,6 +18,7 @@ from threatwalk.params import Combine, Params
 
 WALKS = 600  # training walks that a playbook is fitted on
 BEAM = 4
+MIN_GAIN = 0.003  # what a step must earn in training to be worth writing down
 _PRICE = 1e-5  # of a lookup, to choose among sequences that earn the same
 _CHUNK = 64
 _EXACT = 12  # the most filters whose mappings are all tried
@@ -91,7 +92,8 @@ def best_sequence(data: Dataset, params: Params, goals: Longs, heads: Longs) -> 
             after.copy(np.arange(len(goals)), env, np.arange(len(goals)))
             _advance(after, actions[-1])
             beam.append((actions, after))
-            best = max(best, (_mean(after), actions), key=lambda one: one[0])
+            if _mean(after) > best[0] + MIN_GAIN * (len(actions) - len(best[1])):
+                best = (_mean(after), actions)
             if len(beam) == BEAM:
                 break
         if not beam:
