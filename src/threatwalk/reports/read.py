@@ -73,7 +73,7 @@ def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
 
 
 def _json_reports(document: Any, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
-    if misp.is_manifest(document) or store.is_state(document):
+    if misp.is_manifest(document) or store.is_state(document) or trails.is_lookups(document):
         return
     if stix2.recognises(document):
         yield from stix2.read(document, path=path, source=source, recovered=recovered)

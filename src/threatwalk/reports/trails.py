@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from threatwalk.errors import DocumentError, SampleError
 from threatwalk.reports.report import Rejected, Report
@@ -43,6 +43,13 @@ _SCHEME = re.compile(r"[a-z]+://", re.IGNORECASE)
 def recognises(head: bytes) -> bool:
     """Whether a file that begins so is a day of TweetFeed, or may be a packed folder of days."""
     return head.startswith(_XZ) or _FIRST_LINE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
+
+
+def is_lookups(document: Any) -> bool:
+    """Whether a JSON value is one of TweetFeed's tables of look-ups, or their list: answers, no report."""
+    if not isinstance(document, dict):
+        return False
+    return document.keys() == {"count", "entries"} or {"scheme", "shards", "total"} <= document.keys()
 
 
 def read(path: Path) -> Iterator[Report]:

@@ -36,6 +36,13 @@ def test_a_day_of_tweets_is_recognised_by_its_first_line() -> None:
     assert not trails.recognises(b"")
 
 
+def test_tables_of_lookups_are_no_reports() -> None:
+    assert trails.is_lookups({"count": 1, "entries": {"192.0.2.1": {}}})
+    assert trails.is_lookups({"generated_at": "2026", "scheme": "sha256[:2]", "shards": 256, "total": 1})
+    assert not trails.is_lookups({"Event": {}})
+    assert not trails.is_lookups([])
+
+
 def test_each_tweet_is_a_report(tmp_path: Path) -> None:
     (tmp_path / "20210915.csv").write_text(DAY, newline="")
 
