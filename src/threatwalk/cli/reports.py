@@ -149,11 +149,12 @@ def _collect(feed: Feed, settings: Settings) -> None:
     for group, verb in ((done.quarantined, "quarantined"), (done.failed, "not fetched")):
         for one, reason in sorted(group.items()):
             _say(f"{feed.name}: {one} {verb}: {reason}")
-    if done.listed is None:
+    if done.listed is None and not done.fetched and not done.failed:
         click.echo(f"{feed.name}: nothing has changed")
         return
+    listed = "the same list" if done.listed is None else f"{done.listed} listed"
     click.echo(
-        f"{feed.name}: {done.listed} listed, {done.fetched} fetched, {done.withdrawn} withdrawn, "
+        f"{feed.name}: {listed}, {done.fetched} fetched, {done.withdrawn} withdrawn, "
         f"{len(done.quarantined)} quarantined, {len(done.failed)} to be tried again"
     )
 
