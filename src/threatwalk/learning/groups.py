@@ -58,10 +58,11 @@ def parts(group: Ints, day: Ints, how: Split, rng: np.random.Generator) -> list[
             latest = np.full(len(size), np.iinfo(np.int64).min)
             np.maximum.at(latest, group, day)
             order = np.argsort(-latest, kind="stable")
-    before = np.cumsum(size[order]) - size[order]
     names = np.full(len(size), "train", dtype=object)
-    names[order[before < (how.test + how.valid) * count]] = "valid"
-    names[order[before < how.test * count]] = "test"
+    for part, share in (("test", how.test), ("valid", how.valid)):
+        before = np.cumsum(size[order]) - size[order]
+        names[order[before < share * count]] = part
+        order = order[before >= share * count]
     return [str(name) for name in names[group]]
 
 
