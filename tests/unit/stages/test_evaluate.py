@@ -1,0 +1,175 @@
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from threatwalk import params as parameters
+from threatwalk.errors import DataError, ModelError
+from threatwalk.learning import stored
+from threatwalk.learning.baselines import Playbook
+from threatwalk.params import Params
+from threatwalk.reports import bundle
+from threatwalk.reports.report import Report
+from threatwalk.sample import parse
+from threatwalk.stages import compile as compile_stage
+from threatwalk.stages import evaluate, split
+from threatwalk.stages.ingest import run as ingest
+
+FILTERS = ("dns", "otx")
+
+
+@pytest.fixture
+def params() -> Params:
+    p = parameters.load(Path(__file__).parents[3] / "params.yaml")
+    return replace(
+        p,
+        filters=FILTERS,
+        ingest=replace(p.ingest, min_samples=2),
+        evaluate=replace(p.evaluate, budgets=(3,), beam=2, bootstrap=20),
+    )
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Twenty reports of four names; Open Threat Exchange knows each other's, DNS nothing."""
+    folder = tmp_path / "corpus"
+    (folder / "reports" / "feed").mkdir(parents=True)
+    (folder / "answers").mkdir()
+    rows = []
+    for i in range(20):
+        names = [f"n{i}x{k}.com" for k in range(4)]
+        goal = frozenset(parse(f"domain:{name}") for name in names)
+        made = Report(f"report-{i}", f"Report {i}", None, goal, source="feed")
+        (folder / "reports" / "feed" / f"{i}.json").write_bytes(bundle.dumps(made))
+        rows += [("otx", "domain", a, "domain", b) for a in names for b in names if a != b]
+        rows += [("dns", "domain", a, "", "") for a in names]
+    with (folder / "answers" / "all.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("filter", "kind", "value", "found_kind", "found_value"), *rows])
+    return folder
+
+
+@pytest.fixture
+def compiled(params: Params, corpus: Path, tmp_path: Path) -> Path:
+    out = tmp_path / "data"
+    out.mkdir()
+    ingest(params, corpus=corpus, bundles=out / "bundles", reports=out / "r.parquet", metrics=out / "m.json")
+    split.run(params, bundles=out / "bundles", split=out / "split" / "split.json")
+    compile_stage.run(
+        params,
+        reports=out / "r.parquet",
+        split=out / "split" / "split.json",
+        corpus=corpus,
+        compiled=out / "c",
+    )
+    return out / "c"
+
+
+def run(params: Params, compiled: Path, out: Path, models: Path) -> dict[str, object]:
+    evaluate.run(
+        params,
+        compiled=compiled,
+        models=models,
+        curves=out / "curves",
+        result=out / "e" / "table.json",
+        metrics=out / "e" / "metrics.json",
+        figure=out / "e" / "figure8.png",
+    )
+    return dict(json.loads((out / "e" / "metrics.json").read_text(encoding="utf-8")))
+
+
+def test_the_stages_lead_from_documents_to_a_table(params: Params, compiled: Path, tmp_path: Path) -> None:
+    (tmp_path / "curves").mkdir()
+    (tmp_path / "curves" / "tabular_q.csv").write_text(
+        "episode,policy,train_reward,held_out_reward\n0,tabular_q,-0.1,-0.2\n100,tabular_q,0.1,0.0\n"
+    )
+
+    metrics = run(params, compiled, tmp_path, tmp_path / "models")
+
+    table = json.loads((tmp_path / "e" / "table.json").read_text(encoding="utf-8"))
+    assert (table["reports"], table["walks"]) == (4, 12)
+    assert metrics["held_out.oracle.reward"] == pytest.approx(1)
+    assert metrics["held_out.playbook.reward"] == pytest.approx(1)
+    assert metrics["held_out.stop.reward"] == pytest.approx(0.25)
+    assert metrics["world.reachable_share"] == pytest.approx(1)
+    assert list(table["held_out"])[:4] == ["random", "run_everything", "run_everything_once", "stop"]
+    assert (tmp_path / "e" / "figure8.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_stored_policy_is_scored_in_place_of_a_fitted_one(
+    params: Params, compiled: Path, tmp_path: Path
+) -> None:
+    stored.save(Playbook("playbook", (1,)), tmp_path / "models", filters=FILTERS)
+
+    metrics = run(params, compiled, tmp_path, tmp_path / "models")
+
+    assert metrics["held_out.playbook.reward"] == pytest.approx(0.25)
+    assert metrics["held_out.playbook.lookups"] == 1
+
+
+def test_a_model_made_for_other_filters_is_an_error(params: Params, compiled: Path, tmp_path: Path) -> None:
+    stored.save(Playbook("playbook", (1,)), tmp_path / "models", filters=("dns",))
+
+    with pytest.raises(ModelError, match="train again"):
+        run(params, compiled, tmp_path, tmp_path / "models")
+
+
+def test_running_twice_writes_the_same_files(params: Params, compiled: Path, tmp_path: Path) -> None:
+    run(params, compiled, tmp_path, tmp_path / "models")
+    first = {path.name: path.read_bytes() for path in (tmp_path / "e").iterdir()}
+
+    run(params, compiled, tmp_path, tmp_path / "models")
+
+    assert {path.name: path.read_bytes() for path in (tmp_path / "e").iterdir()} == first
+
+
+def test_a_corpus_without_answers_leaves_nothing_to_find(
+    params: Params, corpus: Path, tmp_path: Path
+) -> None:
+    (corpus / "answers" / "all.csv").unlink()
+    (corpus / "answers").rmdir()
+    out = tmp_path / "bare"
+    out.mkdir()
+    ingest(params, corpus=corpus, bundles=out / "b", reports=out / "r.parquet", metrics=out / "m.json")
+    split.run(params, bundles=out / "b", split=out / "split.json")
+    compile_stage.run(
+        params, reports=out / "r.parquet", split=out / "split.json", corpus=corpus, compiled=out / "c"
+    )
+
+    assert run(params, out / "c", tmp_path, tmp_path / "models")["held_out.oracle.reward"] == pytest.approx(
+        0.25
+    )
+
+
+def test_a_curve_that_is_none_is_an_error(params: Params, compiled: Path, tmp_path: Path) -> None:
+    (tmp_path / "curves").mkdir()
+    (tmp_path / "curves" / "x.csv").write_text("episode,reward\n1,2\n")
+
+    with pytest.raises(DataError, match=r"x\.csv"):
+        run(params, compiled, tmp_path, tmp_path / "models")
+
+
+def test_a_dataset_without_held_out_reports_is_an_error(params: Params, tmp_path: Path, corpus: Path) -> None:
+    out = tmp_path / "data"
+    out.mkdir()
+    ingest(params, corpus=corpus, bundles=out / "b", reports=out / "r.parquet", metrics=out / "m.json")
+    nothing = replace(params, split=replace(params.split, test=0.0, valid=0.0))
+    split.run(nothing, bundles=out / "b", split=out / "split.json")
+    compile_stage.run(
+        params, reports=out / "r.parquet", split=out / "split.json", corpus=corpus, compiled=out / "c"
+    )
+
+    with pytest.raises(DataError, match=r"split\.test"):
+        run(params, out / "c", tmp_path, tmp_path / "models")
+
+
+def test_a_missing_input_is_one_clear_line(params: Params, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="threatwalk ingest"):
+        split.run(params, bundles=tmp_path, split=tmp_path / "split.json")
+    with pytest.raises(DataError, match="threatwalk ingest"):
+        compile_stage.run(
+            params, reports=tmp_path / "r", split=tmp_path / "s", corpus=tmp_path, compiled=tmp_path / "c"
+        )
+    with pytest.raises(DataError, match="threatwalk compile"):
+        run(params, tmp_path / "c", tmp_path, tmp_path / "models")
