@@ -159,7 +159,7 @@ def ask(job: Job, *line: str) -> str:
 
 def _finished(job: Job) -> list[Path]:
     """Folders of the results of this job's done indicators."""
-    rows = json.loads(ask(job, "queue", "list", "--json"))
+    rows = [json.loads(line) for line in ask(job, "queue", "list", "--json").splitlines()]
     return [Path(row["result"]) for row in rows if row["state"] == "done" and row["result"]]
 
 
