@@ -221,7 +221,7 @@ def override(raw: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     for dotted, value in values.items():
         if value is None:
             continue
-        table = changed
+        table: Any = changed
         *path, name = dotted.split(".")
         for part in path:
             table = table.get(part) if isinstance(table, dict) else None
