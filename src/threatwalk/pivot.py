@@ -64,5 +64,5 @@ def capped(pivots: Iterable[Pivot], limit: int) -> tuple[tuple[Pivot, ...], int]
 
 
 LookUp = Callable[[str, Sample], Awaitable[Answer]]
-"""The seam to the world: (name of the filter, sample) -> answer. `archive.replay`, `gate.live`,
-or a function in a test. It does not raise for what a source does wrong: that is an Outcome."""
+"""The seam to the world: (name of the filter, sample) -> answer. `archive.replay`, the gate's `ask` for
+one TLP and PAP, or a function in a test. It does not raise for what a source does wrong: that is an Outcome."""

@@ -8,8 +8,7 @@ and ends in one of four outcomes, never merged: found, empty, failed, not asked 
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -20,7 +19,7 @@ import sqlalchemy as sa
 
 from threatwalk import params, settings
 from threatwalk.errors import AnswerError, QuotaError, SampleError, UnavailableError
-from threatwalk.pivot import Answer, LookUp, Outcome, Pivot, capped
+from threatwalk.pivot import Answer, Outcome, Pivot, capped
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample
 from threatwalk.sources import quota
@@ -361,27 +360,3 @@ class _Writer:
     async def close(self) -> None:
         if self._task is not None:
             await self._task
-
-
-@asynccontextmanager
-async def live(
-    store: Store,
-    filters: Iterable[Filter],
-    limits: params.Gate,
-    environment: settings.Settings,
-    *,
-    tlp: Tlp,
-    pap: Pap,
-    active_dns: bool,
-    caller: Caller,
-) -> AsyncIterator[LookUp]:
-    """A look-up through the gate for samples of one TLP and PAP (None in a report reads as amber).
-
-    `async with live(archive, catalog.filters(), params.gate, settings, ...) as look_up: ...`
-    """
-    async with Gate(store, filters, limits, environment.endpoints, caller=caller) as gate:
-
-        async def look_up(name: str, sample: Sample) -> Answer:
-            return await gate.ask(name, sample, tlp=tlp, pap=pap, active_dns=active_dns)
-
-        yield look_up
