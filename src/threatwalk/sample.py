@@ -249,7 +249,7 @@ def _url(raw: str) -> str:
         raise _wrong(raw, "URL: it holds spaces")
     if ":" in name:
         name = f"[{name}]"
-    if colon and port != _DEFAULT_PORTS[scheme]:
+    if colon and int(port) != int(_DEFAULT_PORTS[scheme]):  # 080 is 80
         name = f"{name}:{int(port)}"
     return f"{scheme}://{user}{at_sign}{name}{tail if tail.startswith('/') else '/' + tail}"
 

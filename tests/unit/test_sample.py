@@ -45,6 +45,7 @@ CANONICAL = {
     "URL with a query only": (Kind.URL, "http://evil.com?x=1", "http://evil.com/?x=1"),
     "URL in capitals": (Kind.URL, "HTTP://EVIL.com/PaTh", "http://evil.com/PaTh"),
     "URL with its default port": (Kind.URL, "https://evil.com:443/x", "https://evil.com/x"),
+    "URL with its default port, padded": (Kind.URL, "https://evil.com:0443/x", "https://evil.com/x"),
     "URL with another port": (Kind.URL, "http://evil.com:8080/x", "http://evil.com:8080/x"),
     "URL with a fragment": (Kind.URL, "http://evil.com/x#top", "http://evil.com/x"),
     "URL with a user": (Kind.URL, "http://www.ups.com@evil.com/", "http://www.ups.com@evil.com/"),
