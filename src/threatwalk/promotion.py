@@ -55,7 +55,7 @@ def opened(settings: Settings) -> Iterator[tuple[Registry, Ledger]]:
 
 
 def who() -> str:
-    """Whose name stands in the ledger: THREATWALK_WHO (Airflow sets it), else the user of this process."""
+    """Whose name stands in the ledger: THREATWALK_WHO, else the user of this process."""
     try:
         return os.environ.get("THREATWALK_WHO") or getpass.getuser()
     except (KeyError, OSError):
