@@ -248,7 +248,7 @@ class BatchEnv:
         """Add to each walk what it does not hold yet, first come first."""
         if not len(found):
             return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
-        touched = np.unique(at)
+        touched = np.flatnonzero(np.bincount(at))
         held_by, position = spans(np.zeros(len(touched), dtype=np.int64), self.count[rows[touched]])
         held = self.order[rows[touched[held_by]], position]
         n = len(self.data.kind)
