@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from threatwalk.cli.options import params_option
-from threatwalk.errors import DocumentError, QuotaError, UnavailableError, UsageError
+from threatwalk.errors import DocumentError, ParamsError, QuotaError, UnavailableError, UsageError
 from threatwalk.params import Params
 from threatwalk.pivot import Answer, Outcome
 from threatwalk.reports.report import Pap, Report, Tlp
@@ -259,7 +259,13 @@ def record(
     folder = reports or settings.reports
     active = active_dns or params.gate.active_dns
     run = _record(
-        folder, limit, Pap(pap or params.record.pap), active_dns=active, only_plan=only_plan, params=params, settings=settings
+        folder,
+        limit,
+        _pap(pap or params.record.pap),
+        active_dns=active,
+        only_plan=only_plan,
+        params=params,
+        settings=settings,
     )
     summary = asyncio.run(run)
     if as_json:
@@ -273,6 +279,12 @@ def record(
         raise UnavailableError(
             f"nothing could be asked: {'; '.join(sorted(reasons)) or 'every question failed'}"
         )
+
+
+def _pap(text: str) -> Pap:
+    if text not in list(Pap):
+        raise ParamsError(f"params.yaml: record.pap should be one of {', '.join(Pap)}, not {text!r}")
+    return Pap(text)
 
 
 def _read_reports(folder: Path) -> Iterator[tuple[Report, Tlp | None]]:

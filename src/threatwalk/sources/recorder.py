@@ -83,6 +83,7 @@ class Recorder:
         self._active_dns = active_dns
         self._rest_s = rest_s
         self._going = 0  # questions under way
+        self._resting_since: dict[str, float] = {}  # by the event loop's clock
         self.tallies = {f.name: Tally() for f in filters}
         self.hop = 0
 
@@ -161,6 +162,8 @@ class Recorder:
                 name, sample, tlp=tlp[sample], pap=self._pap, active_dns=self._active_dns
             )
             self._going -= 1
+            if answer.outcome in {Outcome.FOUND, Outcome.EMPTY} and not answer.archived:
+                self._resting_since.pop(name, None)
             if answer.outcome is Outcome.FAILED and failures[name, sample] + 1 < _TRIES:
                 failures[name, sample] += 1
                 queue.append(sample)
@@ -178,16 +181,17 @@ class Recorder:
             tally.left += 1
 
     async def _stopped(self, name: str) -> str | None:
-        """Why a source is done for this run. One that rests after failures is waited for, once."""
-        rested = 0.0
+        """Why a source is done for this run. One that rests after failures is waited for, but not for ever:
+        from its first failure to its next answer no longer than it takes to probe it once.
+        """
         while self._gate.closed(name) is None:
             resting = self._gate.resting(name)
             if resting is None:
                 return None
-            if rested >= self._rest_s:
+            now = asyncio.get_running_loop().time()
+            if now - self._resting_since.setdefault(name, now) > self._rest_s:
                 return resting
             await asyncio.sleep(min(_REST_STEP_S, self._rest_s))
-            rested += _REST_STEP_S
         return self._gate.closed(name)
 
     def _count(self, tally: Tally, answer: Answer) -> None:
