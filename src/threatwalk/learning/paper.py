@@ -51,6 +51,7 @@ class Practice:
         self.rows: Longs = np.arange(size, dtype=np.int64)
         self.episodes = 0
         self.scores: list[float] = []
+        self._mean = float("nan")
         self._starts = Starts.of(data, data.goals("train"))
         self._rng = rng
         self.restart(np.ones(size, dtype=np.bool_))
@@ -76,7 +77,8 @@ class Practice:
                 return
 
     def mean_score(self) -> float:
-        """Eq. (4) at the end of the walks since this was last asked; nan where none ended."""
-        mean = float(np.mean(self.scores)) if self.scores else float("nan")
-        self.scores.clear()
-        return mean
+        """Eq. (4) at the end of the walks since this was last asked; the same again where none ended."""
+        if self.scores:
+            self._mean = float(np.mean(self.scores))
+            self.scores.clear()
+        return self._mean

@@ -46,7 +46,8 @@ class Lesson:
     pooled (n, P, V), counts (n, C): the states. gain (n, M): what each of M mappings would earn
     there, known (n, M) where that is certain; terms (M, width), weight (M,): the coefficients that
     these mappings sum, and how much each counts. tried (n, width): the coefficients of the mapping
-    that was tried, future (n,): gamma V(s') of where it led. `episodes`: walks finished so far.
+    that was tried, earned (n,): its gain, future (n,): gamma V(s') of where it led. `episodes`: walks
+    finished so far.
     """
 
     pooled: Tensor
@@ -56,6 +57,7 @@ class Lesson:
     terms: Tensor
     weight: Tensor
     tried: Tensor
+    earned: Tensor
     future: Tensor
     episodes: int
 
@@ -105,6 +107,7 @@ class _Moment:
     gain: Floats
     known: Bools
     tried: Longs
+    earned: NDArray[np.float64]
     ended: Bools
     value: Floats
 
@@ -137,6 +140,7 @@ class Rollouts:
         self._enumerated = env.filters <= factored.EXACT
         self.episodes = 0
         self.scores: list[float] = []
+        self._mean = float("nan")
 
     def __iter__(self) -> Iterator[Lesson]:
         self._start(self._all)
@@ -146,10 +150,11 @@ class Rollouts:
             yield self._lesson(moments, actions)
 
     def mean_score(self) -> float:
-        """Eq. (4) at the end of the walks since this was last asked; nan where none ended."""
-        mean = float(np.mean(self.scores)) if self.scores else float("nan")
-        self.scores.clear()
-        return mean
+        """Eq. (4) at the end of the walks since this was last asked; the same again where none ended."""
+        if self.scores:
+            self._mean = float(np.mean(self.scores))
+            self.scores.clear()
+        return self._mean
 
     def _lesson(self, moments: Sequence[_Moment], actions: Longs) -> Lesson:
         """All but the last moment, whose successor is not valued yet."""
@@ -164,6 +169,7 @@ class Rollouts:
             terms=torch.from_numpy(factored.terms(actions, filters)),
             weight=torch.from_numpy(size_weights(actions, filters)),
             tried=torch.from_numpy(factored.terms(tried, filters)),
+            earned=torch.from_numpy(np.concatenate([m.earned for m in past]).astype(np.float32)),
             future=torch.from_numpy(np.concatenate(future).astype(np.float32)),
             episodes=self.episodes,
         )
@@ -174,21 +180,20 @@ class Rollouts:
         now, then = self._network.coefficients(seen)
         best, value = factored.best(now + then, seen.mask, self.env.filters)
         gain, known = self._outlook(actions)
+        tried = self._explored(best, seen.mask)
+        done = self.env.step(self._all, tried)
         if self._enumerated:
+            gain[self._all, tried], known[self._all, tried] = done.reward, True
             # not what the network hopes of its best mapping, but what it would really earn: no maximum
             # over errors, and the step after next counts as if it had been taken
             later = (factored.terms(best, self.env.filters) * then).sum(axis=1)
             real = np.where(best == STOP, 0.0, gain[self._all, best] + later)
             value = np.where(known[self._all, best], real, value)
-        tried = self._explored(best, seen.mask)
-        done = self.env.step(self._all, tried)
-        if self._enumerated:
-            gain[self._all, tried], known[self._all, tried] = done.reward, True
         ended = done.ended != Ended.NOT
         self.episodes += int(ended.sum())
         self.scores += self.env.level[ended].tolist()
         self._start(np.flatnonzero(ended))
-        return _Moment(seen, gain, known, tried, ended, self.plan.gamma * value)
+        return _Moment(seen, gain, known, tried, done.reward, ended, self.plan.gamma * value)
 
     def _outlook(self, actions: Longs) -> tuple[Floats, Bools]:
         """What the mappings would earn now, and for which that is certain.

@@ -66,11 +66,15 @@ class SetQ(pl.LightningModule):
         self.finished = self._over_ranks(lesson.episodes)
 
     def loss(self, lesson: Lesson, part: Tensor) -> Tensor:
-        """Errors of every mapping's gain, weighted to small mappings, and of the tried one's future."""
+        """Errors of every mapping's gain, weighted to small mappings, and of the tried one's gain and future.
+
+        The tried mapping counts twice: what looks best has to be right, or the argmax finds what is not.
+        """
         now, then = self.net.parts(lesson.pooled[part], lesson.counts[part])
-        gain_error = (now @ lesson.terms.T - lesson.gain[part]).square() * lesson.known[part]
-        future_error = ((then * lesson.tried[part]).sum(dim=1) - lesson.future[part]).square()
-        return (gain_error @ lesson.weight).mean() + future_error.mean()
+        every_gain = (now @ lesson.terms.T - lesson.gain[part]).square() * lesson.known[part]
+        gain = ((now * lesson.tried[part]).sum(dim=1) - lesson.earned[part]).square()
+        future = ((then * lesson.tried[part]).sum(dim=1) - lesson.future[part]).square()
+        return (every_gain @ lesson.weight + gain + future).mean()
 
     @torch.no_grad()
     def _keep_average(self) -> None:

@@ -1,0 +1,77 @@
+"""The candidate on a toy whose rule a look at the trailhead gives away."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from threatwalk.learning.exam import Curve, Exam
+from threatwalk.learning.policy import STOP, View
+from threatwalk.sample import parse
+
+
+@pytest.fixture(scope="module")
+def learned(toys):
+    from threatwalk.learning.learn_set import learn
+
+    data, p = toys.looks(), toys.params
+    exam = Exam(data, "valid", walk=p.walk, reward=p.reward, most=50, seed=0)
+    curve, said = Curve("threatwalk"), []
+    return learn(data, p, exam=exam, curve=curve, say=said.append), curve, said
+
+
+def view(text: str, *more: str, watermarks: tuple[int, ...] = (0, 0)) -> View:
+    samples = (parse(text), *map(parse, more))
+    return View(samples, watermarks, step=0, new=len(samples), lookups=0, budget_left=None, mask=3)
+
+
+def test_it_learns_which_source_suits_which_look(learned):
+    policy, _, _ = learned
+
+    assert policy.choose(view("domain:neverseen.ru")).action == 1
+    assert policy.choose(view("domain:neverseen.com")).action == 2
+
+
+def test_its_values_are_those_of_asking_and_stop_is_worth_nothing(learned):
+    policy, _, _ = learned
+    values = dict(policy.choose(view("domain:neverseen.ru")).values)
+
+    assert values[1] == pytest.approx(0.8, abs=0.2)
+    assert values[STOP] == 0
+
+
+def test_it_never_asks_what_the_mask_forbids(learned):
+    policy, _, _ = learned
+    masked = replace(view("domain:neverseen.ru"), mask=2)
+
+    assert policy.choose(masked).action in {STOP, 2}
+
+
+def test_a_batch_chooses_as_one_by_one(learned):
+    policy, _, _ = learned
+    views = [view("domain:one.ru"), view("domain:two.com"), view("ipv4:192.0.2.9", "domain:three.ru")]
+
+    assert [c.action for c in policy.choose_batch(views)] == [policy.choose(v).action for v in views]
+
+
+def test_the_curve_rises_on_reports_that_it_never_practised_on(learned):
+    _, curve, said = learned
+
+    assert curve.points[-1][2] > 0.9
+    assert curve.points[-1][2] > curve.points[0][2]
+    assert len(said) == len(curve.points)
+
+
+def test_the_same_seed_learns_the_same(toys):
+    from threatwalk.learning.learn_set import learn
+
+    data = toys.looks()
+    p = replace(
+        toys.params,
+        train=replace(toys.params.train, threatwalk=replace(toys.params.train.threatwalk, episodes=200)),
+    )
+    exam = Exam(data, "valid", walk=p.walk, reward=p.reward, most=20, seed=0)
+    one, other = (learn(data, p, exam=exam, curve=Curve("x"), say=lambda _: None) for _ in range(2))
+
+    for a, b in zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True):
+        assert np.array_equal(a.numpy(), b.numpy())
