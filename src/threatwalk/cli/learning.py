@@ -1,0 +1,104 @@
+"""`threatwalk reproduce`: the paper's figures, from our own runs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from threatwalk.cli.options import params_option
+from threatwalk.errors import UsageError
+from threatwalk.params import Params, Pay
+
+if TYPE_CHECKING:
+    from threatwalk.analysis.analysis import Step
+    from threatwalk.learning.reproduce import Moment
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def reproduce() -> None:
+    """Draw the paper's figures 7 and 8 from our own runs."""
+
+
+@reproduce.command()
+@params_option
+@click.option("--compiled", type=_PATH, default=Path("data/compiled"), show_default=True)
+@click.option(
+    "--out", type=_PATH, default=Path("data/figure8"), show_default=True, help="Curves and picture."
+)
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Runs of each agent.")
+@click.option("--episodes", type=click.IntRange(100), default=150_000, show_default=True)
+@click.option(
+    "--pay", type=click.Choice(list(Pay)), default=Pay.LEVEL, show_default=True, help="Of both agents."
+)
+def figure8(params: Params, compiled: Path, out: Path, seeds: int, episodes: int, pay: Pay) -> None:
+    """Reward over episodes: simple Q learning and the deep one, on training and on held-out reports.
+
+    Finished runs are kept in the folder and not repeated, so an interrupted call goes on where it was.
+    """
+    from threatwalk.learning import reproduce as figures
+    from threatwalk.learning import tabular
+    from threatwalk.learning.dataset import Dataset
+    from threatwalk.learning.exam import Curve, Exam
+    from threatwalk.learning.learn_dqn import learn as learn_dqn
+
+    data = Dataset.load(compiled)
+    agents = {"tabular_q": tabular.learn, "paper_dqn": learn_dqn, "tabular_single": tabular.learn_single}
+    files: dict[str, list[Path]] = {}
+    for seed in range(seeds):
+        mine = _with(params, seed=seed, episodes=episodes, pay=pay)
+        exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=300, seed=params.seed)
+        for name, learn in agents.items():
+            folder = out / f"{episodes}-{pay}-{data.digest[:12]}" / f"seed-{seed}"
+            files.setdefault(name, []).append(folder / f"{name}.csv")
+            if files[name][-1].exists():
+                click.echo(f"{name}, seed {seed}: kept from an earlier run")
+                continue
+            curve = Curve(name)
+            learn(data, mine, exam=exam, curve=curve, say=click.echo)
+            curve.write(folder)
+    columns = ("train_reward", "held_out_reward")
+    bands = {name: {c: figures.bands(paths, c) for c in columns} for name, paths in files.items()}
+    figures.figure8(bands, out / "figure8.png")
+    for column, where in zip(columns, ("In practice", "On held-out reports"), strict=True):
+        click.echo(f"{where}: {figures.verdict(bands['tabular_q'][column], bands['paper_dqn'][column])}")
+    click.echo(out / "figure8.png")
+
+
+@reproduce.command()
+@click.argument("analysis", type=_PATH)
+@click.option("--out", type=_PATH, default=Path("figure7.png"), show_default=True)
+def figure7(analysis: Path, out: Path) -> None:
+    """The walk of an ANALYSIS (the analysis.json that `analyze` wrote): set, mapping, set, ..."""
+    from threatwalk.analysis import stored
+    from threatwalk.learning.reproduce import figure7 as draw
+
+    try:
+        walk = stored.loads(analysis.read_bytes())
+    except OSError as err:
+        raise UsageError(f"{analysis} cannot be read: {err.strerror}") from err
+    size, moments = 1, []
+    for step in walk.steps:
+        size += len(step.added)
+        moments.append(_moment(step, size))
+    draw(str(walk.trailhead), moments, out)
+    click.echo(out)
+
+
+def _moment(step: "Step", size: int) -> "Moment":
+    from threatwalk.learning.reproduce import Moment
+
+    value = f"value {step.values[0][1]:.2f}" if step.values else ""
+    return Moment(" + ".join(step.mapping), tuple(map(str, step.added)), size, value)
+
+
+def _with(params: Params, *, seed: int, episodes: int, pay: Pay) -> Params:
+    end_at = 1.0 if pay is Pay.LEVEL else 0.0
+    train = replace(
+        params.train,
+        tabular_q=replace(params.train.tabular_q, episodes=episodes, pay=pay, end_at=end_at),
+        paper_dqn=replace(params.train.paper_dqn, episodes=episodes, pay=pay, end_at=end_at),
+    )
+    return replace(params, seed=seed, train=train)
