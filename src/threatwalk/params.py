@@ -91,8 +91,8 @@ class SetQ:
     lr: float
     gamma: float
     width: int
+    members: int
     exploration: float
-    warm_episodes: int
 
 
 @dataclass(frozen=True, slots=True)

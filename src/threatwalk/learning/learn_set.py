@@ -27,7 +27,9 @@ def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) 
     lexicon = Lexicon.of(data.samples, vocabulary)
     filters = len(data.filters)
     module = SetQ(
-        SetNet(words=len(vocabulary), filters=filters, width=how.width), lr=how.lr, episodes=how.episodes
+        SetNet(words=len(vocabulary), filters=filters, width=how.width, members=how.members),
+        lr=how.lr,
+        episodes=how.episodes,
     )
     size = max(1, how.environments // params.train.devices)
     env = BatchEnv(data, size, walk=params.walk, reward=params.reward)

@@ -1,4 +1,8 @@
-"""The set network: pooled words and counts of a sample set to the values of all mappings."""
+"""The set network: pooled words and counts of a sample set to the values of all mappings.
+
+Several small networks, the members, look at the same; their mean decides. Where reports are few each
+member remembers other accidents of them, and what they agree on is what holds for the next campaign.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +11,7 @@ from threatwalk.learning import factored
 from threatwalk.learning.observe import POOLS, counts_width
 
 
-class SetNet(nn.Module):
+class Member(nn.Module):
     """Words are embedded and averaged over each pool; counts stand beside them; two hidden layers.
 
     The head has the coefficients of `factored` twice: what a mapping earns at once, and gamma times
@@ -34,12 +38,31 @@ class SetNet(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
-    def parts(self, pooled: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pooled: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients of (immediate gain, discounted future).  (B, P, V), (B, C) -> 2 x (B, width)"""
         seen = self.pooled(self.words(pooled).flatten(1))
         hidden = self.body(torch.cat([seen, self.counts(counts)], dim=1))
         now, then = self.head(hidden).chunk(2, dim=1)
         return now, then
+
+
+class SetNet(nn.Module):
+    """The mean of its members."""
+
+    def __init__(self, *, words: int, filters: int, width: int, members: int) -> None:
+        super().__init__()
+        made = [Member(words=words, filters=filters, width=width) for _ in range(members)]
+        self.members = nn.ModuleList(made)
+
+    def each(self, pooled: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What each member says: coefficients of (immediate gain, discounted future)."""
+        return [member(pooled, counts) for member in self.members]
+
+    def parts(self, pooled: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients of (immediate gain, discounted future).  (B, P, V), (B, C) -> 2 x (B, width)"""
+        said = self.each(pooled, counts)
+        now = torch.stack([now for now, _ in said]).mean(dim=0)
+        return now, torch.stack([then for _, then in said]).mean(dim=0)
 
     def forward(self, pooled: Tensor, counts: Tensor) -> Tensor:
         """Coefficients of Q.  (B, width)"""

@@ -70,11 +70,14 @@ class SetQ(pl.LightningModule):
 
         The tried mapping counts twice: what looks best has to be right, or the argmax finds what is not.
         """
-        now, then = self.net.parts(lesson.pooled[part], lesson.counts[part])
-        every_gain = (now @ lesson.terms.T - lesson.gain[part]).square() * lesson.known[part]
-        gain = ((now * lesson.tried[part]).sum(dim=1) - lesson.earned[part]).square()
-        future = ((then * lesson.tried[part]).sum(dim=1) - lesson.future[part]).square()
-        return (every_gain @ lesson.weight + gain + future).mean()
+        pooled, counts, tried = lesson.pooled[part], lesson.counts[part], lesson.tried[part]
+        errors = []
+        for now, then in self.net.each(pooled, counts):
+            every_gain = (now @ lesson.terms.T - lesson.gain[part]).square() * lesson.known[part]
+            gain = ((now * tried).sum(dim=1) - lesson.earned[part]).square()
+            future = ((then * tried).sum(dim=1) - lesson.future[part]).square()
+            errors.append((every_gain @ lesson.weight + gain + future).mean())
+        return torch.stack(errors).sum()
 
     @torch.no_grad()
     def _keep_average(self) -> None:
