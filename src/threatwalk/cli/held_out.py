@@ -25,7 +25,9 @@ def show(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _scores(title: str, rows: Iterable[Row]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 0, 0, 1)
+    )
     table.add_column("policy", no_wrap=True)
     for name in ("reward", "95 %", "prec.", "recall", "F1", "lookups", "reachable"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -44,7 +46,9 @@ def _scores(title: str, rows: Iterable[Row]) -> Table:
 
 
 def _world(rows: Iterable[Row]) -> Table:
-    table = Table(title="does this world count?", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(
+        title="the world: does it count?", title_justify="left", title_style="bold", box=SIMPLE_HEAD
+    )
     for name in ("row", "value", "from", "to", ""):
         table.add_column(name, justify="left" if name in {"row", ""} else "right")
     for row in rows:

@@ -82,35 +82,46 @@ def train(params: Params, compiled: Path, models: Path, curves: Path) -> None:
 @_path("result", "data/evaluation/table.json")
 @_path("metrics", "data/evaluation/metrics.json")
 @_path("figure", "data/evaluation/figure8.png")
+@click.option("--benchmark", type=_FILE, help="Train and test on this corpus folder instead, from the start.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole table as JSON.")
-def evaluate(
-    params: Params,
-    compiled: Path,
-    models: Path,
-    curves: Path,
-    result: Path,
-    metrics: Path,
-    figure: Path,
-    as_json: bool,
-) -> None:
+def evaluate(params: Params, benchmark: Path | None, as_json: bool, **paths: Path) -> None:
     """Score every policy on held-out reports, and say whether the world counts."""
     from rich.console import Console
 
     from threatwalk.cli import held_out
     from threatwalk.stages.evaluate import run
 
-    run(
-        params,
-        compiled=compiled,
-        models=models,
-        curves=curves,
-        result=result,
-        metrics=metrics,
-        figure=figure,
-        say=_say,
-    )
-    text = result.read_text(encoding="utf-8")
+    if benchmark is not None:
+        paths = _benchmark(params, benchmark)
+    run(params, **paths, say=_say)
+    text = paths["result"].read_text(encoding="utf-8")
     if as_json:
         click.echo(text, nl=False)
     else:
         held_out.show(json.loads(text), Console())
+
+
+def _benchmark(params: Params, corpus: Path) -> dict[str, Path]:
+    """All stages but the last, from a corpus into a folder below THREATWALK_HOME; the paths of the last."""
+    from threatwalk.settings import Settings
+    from threatwalk.stages import compile as compile_stage
+    from threatwalk.stages import ingest, split, train
+
+    out = Settings.from_env().home / "benchmarks" / corpus.resolve().name
+    out.mkdir(parents=True, exist_ok=True)
+    bundles, reports, parts, compiled = (
+        out / name for name in ("bundles", "reports.parquet", "split.json", "compiled")
+    )
+    _say(f"{corpus}: ingest, split, compile and train into {out}")
+    ingest.run(params, corpus=corpus, bundles=bundles, reports=reports, metrics=out / "reports.json")
+    split.run(params, bundles=bundles, split=parts)
+    compile_stage.run(params, reports=reports, split=parts, corpus=corpus, compiled=compiled)
+    train.run(params, compiled=compiled, models=out / "models", curves=out / "curves", say=_say)
+    return {
+        "compiled": compiled,
+        "models": out / "models",
+        "curves": out / "curves",
+        "result": out / "table.json",
+        "metrics": out / "metrics.json",
+        "figure": out / "figure8.png",
+    }

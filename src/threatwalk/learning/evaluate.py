@@ -113,7 +113,7 @@ def table(
     held_out = {row["policy"]: row for row in rows if row["budget"] is None and row["audit"] == data.audit}
     return {
         "held_out": held_out,
-        "world": world_rows(held_out, world, _beams(held)),
+        "world": world_rows(held_out, world, _beams(held), made_up=any(data.styles)),
         "rows": rows,
         "reports": len(np.unique(held.goals)),
         "groups": int(held.draws.shape[1]),
@@ -229,8 +229,13 @@ def _beams(held: Held) -> float:
     return rewards[1] - rewards[0]
 
 
-def world_rows(held_out: dict[str, Row], shares: dict[str, float], wider_beam: float) -> list[Row]:
-    """Whether the world is hard for the right reasons: {row, value, low, high, ok}; a bound None: open."""
+def world_rows(
+    held_out: dict[str, Row], shares: dict[str, float], wider_beam: float, *, made_up: bool
+) -> list[Row]:
+    """Whether a made-up world is hard for the right reasons: {row, value, low, high, ok}.
+
+    A bound None is open; a real corpus is as it is, and has no bounds.
+    """
 
     def reward(name: str) -> float:
         return float(held_out[name]["reward"]) if name in held_out else float("nan")
@@ -244,6 +249,8 @@ def world_rows(held_out: dict[str, Row], shares: dict[str, float], wider_beam: f
         ("isolated", shares["isolated"], 0.10, 0.20),
         ("beam_64_gain", wider_beam, None, 0.01),
     ]
+    if not made_up:
+        rows = [(name, value, None, None) for name, value, _, _ in rows]
     if STYLE in held_out:
         rows.insert(3, ("playbook_by_style_share", reward(STYLE) / best, None, 0.85))
     return [

@@ -110,16 +110,20 @@ def test_a_world_counts_row_by_row() -> None:
     }  # fmt: skip
     held_out = {name: {"reward": value} for name, value in scores.items()}
 
-    rows = {r["row"]: r for r in world_rows(held_out, {"reachable": 0.69, "isolated": 0.25}, 0.0)}
+    rows = {
+        r["row"]: r for r in world_rows(held_out, {"reachable": 0.69, "isolated": 0.25}, 0.0, made_up=True)
+    }
 
     assert {name for name, r in rows.items() if not r["ok"]} == {"isolated", "playbook_by_style_share"}
     assert rows["playbook_by_kind_share"]["value"] == pytest.approx(0.4)
 
 
-def test_a_row_that_cannot_be_computed_does_not_count(found: dict[str, Any]) -> None:
+def test_a_row_that_cannot_be_computed_does_not_count() -> None:
     rows = {
         r["row"]: r
-        for r in world_rows({"oracle": {"reward": 0.5}}, {"reachable": 0.7, "isolated": 0.15}, 0.0)
+        for r in world_rows(
+            {"oracle": {"reward": 0.5}}, {"reachable": 0.7, "isolated": 0.15}, 0.0, made_up=True
+        )
     }
 
     assert not rows["stop"]["ok"]
@@ -135,3 +139,11 @@ def test_an_oracle_walk_that_fits_the_budget_is_kept(toys: Any, looks: Dataset) 
         evaluate._followed(held, by_budget(budget), within, audit=True, budget=budget) for budget in (None, 1)
     ]
     assert done[0].hits.tolist() == done[1].hits.tolist()
+
+
+def test_a_real_corpus_has_no_bounds_to_keep() -> None:
+    held_out = {"stop": {"reward": 0.3}, "oracle": {"reward": 0.5}}
+
+    rows = world_rows(held_out, {"reachable": 0.4, "isolated": 0.5}, 0.0, made_up=False)
+
+    assert {(row["low"], row["high"], row["ok"]) for row in rows} == {(None, None, True)}
