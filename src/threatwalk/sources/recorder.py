@@ -92,6 +92,11 @@ class Recorder:
         return sum(tally.asked for tally in self.tallies.values())
 
     @property
+    def _spent(self) -> bool:
+        """Whether the questions asked and those under way reach the limit."""
+        return self.asked + self._going >= self._budget
+
+    @property
     def answered(self) -> int:
         """Questions that have an answer now, from the archive or from a source."""
         return sum(t.outcomes[Outcome.FOUND] + t.outcomes[Outcome.EMPTY] for t in self.tallies.values())
@@ -147,13 +152,13 @@ class Recorder:
         tally = self.tallies[name]
         while queue:
             why = await self._stopped(name)
+            if self._spent:
+                tally.why_left = "the limit of questions of this run is reached"
+                return
             if why is not None:
                 tally.why_left = why
                 # What the archive holds costs nothing and still leads to the next hop.
                 self._skip_to_known(name, queue, tally)
-            if self.asked + self._going >= self._budget:
-                tally.why_left = "the limit of questions of this run is reached"
-                return
             if not queue:
                 return
             sample = queue.popleft()
@@ -184,7 +189,7 @@ class Recorder:
         """Why a source is done for this run. One that rests after failures is waited for, but not for ever:
         from its first failure to its next answer no longer than it takes to probe it once.
         """
-        while self._gate.closed(name) is None:
+        while self._gate.closed(name) is None and not self._spent:
             resting = self._gate.resting(name)
             if resting is None:
                 return None

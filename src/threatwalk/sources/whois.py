@@ -31,13 +31,21 @@ _THROTTLED = re.compile(
     r"|(?:rate|access|query) limit|lookup quota|looup quota|blacklisted|access (?:has been )?(?:denied|restricted)",
     re.IGNORECASE,
 )
-# What a text without name servers must say to be an answer: that there is no such name, or the record of one.
-_ANSWERED = re.compile(
+# What a text without name servers must say to be an answer: that there is no such name ...
+_NOTHING = re.compile(
     r"no match|not found|no (?:entries|data|objects?|information|records?)(?: was| were)? found|no matching|no such"
-    r"|nothing found|not (?:been )?registered|is (?:free|available|reserved|prohibited)|reserved (?:by|list)|status:\s*\S"
-    r"|not available for registration|cannot be registered|does not exist|unassignable|in the reserved list"
-    r"|^\W*(?:\w\.\s*)?\[?(?:domain|domain ?name|domain information|inetnum|netrange|netname|orgname)\]?\s*[:\]]",
+    r"|nothing found|not (?:been )?registered|is (?:free|available|reserved|prohibited)|reserved (?:by|list)"
+    r"|not available for registration|cannot be registered|does not exist|in the reserved list|no name ?server"
+    r"|status:\s*(?:free|available|invalid|unavailable|unassignable|reserved|premium|inactive)",
+    re.IGNORECASE,
+)
+# ... or the record of one, and, where it comes off the wire, also that record's end.
+_RECORD = re.compile(
+    r"^\W*(?:\w\.\s*)?\[?(?:domain|domain ?name|domain information|inetnum|netrange|netname|orgname)\]?\s*[:\]]",
     re.IGNORECASE | re.MULTILINE,
+)
+_FOOTER = re.compile(
+    r"last update|lookup made|^source:|>>>|\[last update\]|^changed:", re.IGNORECASE | re.MULTILINE
 )
 _WHOLE_END = ("\n", ".", "<", ">", "*")  # how texts end that were not cut off on their way
 _LINE_OF_SERVER = re.compile(
@@ -142,6 +150,10 @@ async def _ask_port_43(session: Session, domain: str) -> str:
     if refusal:
         raise UnavailableError(refusal)
     if next(_servers(raw), None) is None:
+        if not _NOTHING.search(raw) and not _FOOTER.search(raw):
+            raise UnavailableError(
+                "the whois server broke off: a record without name servers and without end"
+            )
         raise NotKnownError(raw)
     return raw
 
@@ -163,7 +175,9 @@ def _refusal(raw: str) -> str | None:
     prose = _THROTTLED.search(_without_terms(raw))
     if prose:
         return f"the whois server said: {' '.join(prose[0].split())}"
-    return None if _ANSWERED.search(raw) else "the whois server said what is no whois record"
+    if _NOTHING.search(raw) or _RECORD.search(raw):
+        return None
+    return "the whois server said what is no whois record"
 
 
 def _without_terms(raw: str) -> str:
