@@ -23,7 +23,7 @@ from threatwalk.learning.setnet import SetNet
 
 _MINIBATCH = 64
 _PASSES = 2  # over each lesson
-_AVERAGED = 50  # lessons: the network that is kept is the mean over about the last so many
+_AVERAGED = 50  # lessons: the network that is kept is the mean over about the last so many, or a fifth of all
 _DECAY = 0.01
 
 
@@ -77,12 +77,12 @@ class SetQ(pl.LightningModule):
             gain = ((now * tried).sum(dim=1) - lesson.earned[part]).square()
             future = ((then * tried).sum(dim=1) - lesson.future[part]).square()
             errors.append((every_gain @ lesson.weight + gain + future).mean())
-        return torch.stack(errors).sum()
+        return torch.stack(errors).mean()
 
     @torch.no_grad()
     def _keep_average(self) -> None:
         self._lessons += 1
-        share = 1 / min(self._lessons, _AVERAGED)
+        share = 1 / min(1 + self._lessons / 5, _AVERAGED)
         for kept, newest in zip(self._average.parameters(), self._weights, strict=True):
             kept.lerp_(newest, share)
 
