@@ -12,11 +12,11 @@ from threatwalk.sample import Kind
 
 ALIGNED = 0  # `each` of a Link: the i-th origin finds the i-th found
 
-DARK = 0.05  # part of a campaign's samples that no source knows
-HIDDEN = 0.12  # part that sources know when asked about it, but never name when asked about others
+DARK = 0.07  # part of a campaign's samples that no source knows
+HIDDEN = 0.13  # part that sources know when asked about it, but never name when asked about others
 CHAFF = 0.20  # strangers that stray into a campaign's answers, for each thing rightly found
 LATE = 0.08  # part of the evidence that is younger than the report
-UNREPORTED = 0.15  # part of a campaign's samples that its reports do not name
+UNREPORTED = 0.12  # part of a campaign's samples that its reports do not name
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,12 +52,11 @@ class Internet:
         members = self.pools[pool]
         if count >= len(members):
             return members
-        if count > len(members) // 20:
-            return self.rng.choice(members, count, replace=False)
         picked = np.unique(self.rng.integers(len(members), size=count + count // 8))
-        while len(picked) < count:
+        while len(picked) < count:  # quicker than a permutation of the pool for each draw
             picked = np.unique(np.append(picked, self.rng.integers(len(members), size=count)))
-        return members[self.rng.permutation(picked)[:count]]
+        drawn: Ids = members[self.rng.permutation(picked)[:count]]
+        return drawn
 
     def link(self, source: str, origin: Ids, found: Ids) -> None:
         """A relation that has been there for years."""

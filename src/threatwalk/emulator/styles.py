@@ -22,8 +22,8 @@ Roles = tuple[Role, ...]
 Rules = tuple[Rule, ...]
 
 _EXACT = Pulse(0.8, 0.03)
-_MEGA = Pulse(0.05, 0.6)
-_SELDOM = Pulse(0.15, 0.2)
+_MEGA = Pulse(0.05, 0.55)
+_SELDOM = Pulse(0.2, 0.15)
 
 
 def _variants(
@@ -101,7 +101,7 @@ LOOKALIKE = _variants(
 )
 
 # hacked small-business sites on shared hosting
-_HACKED_FILES = (Role("sha256", looks.sha256, 0.15), Role("md5", looks.md5, 0.1))
+_HACKED_FILES = (Role("sha256", looks.sha256, 0.18), Role("md5", looks.md5, 0.12))
 HACKED = _variants(
     "hacked",
     1,
@@ -111,7 +111,7 @@ HACKED = _variants(
         Hub("virustotal", "site", "shared", 1, 0.1),
         Strangers("shodan", "site", "subs", 8, 0.6),
         Link("virustotal", "link", "site", ALIGNED, 0.85),
-        Link("virustotal", "link", "sha256", 1, 0.85),
+        Link("virustotal", "link", "sha256", 2, 0.85),
         Link("virustotal", "sha256+md5", "link", 12, 0.85),
         Link("virustotal", "site", "sha256", 1, 0.75),
         Link("otx", "site", "link", 2, 0.6),
@@ -122,7 +122,7 @@ HACKED = _variants(
     (
         (
             Role("site", looks.business("de", "co.uk", "it", "pl"), 0.25),
-            Role("link", looks.urls("site", "wp-content/plugins/*.php", "wp-includes/js/*.php"), 0.5),
+            Role("link", looks.urls("site", "wp-content/plugins/*.php", "wp-includes/js/*.php"), 0.45),
             *_HACKED_FILES,
         ),
         (
@@ -134,7 +134,7 @@ HACKED = _variants(
     (
         (
             Role("site", looks.business("com.br", "fr", "es", "nl"), 0.25),
-            Role("link", looks.urls("site", "images/stories/*.gif", "media/cache/*.jpg"), 0.5),
+            Role("link", looks.urls("site", "images/stories/*.gif", "media/cache/*.jpg"), 0.45),
             *_HACKED_FILES,
         ),
         (Strangers("threatexpert", "md5+site", "md5", 60, 0.7), _EXACT),

@@ -5,7 +5,7 @@
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
@@ -24,6 +24,7 @@ from threatwalk.sample import Sample
 PUBLISHED = (date(2024, 9, 1) - EPOCH).days, (date(2026, 9, 30) - EPOCH).days
 SMALLEST, MEDIAN, SPREAD, LARGEST = 5, 20.0, 0.85, 260  # set sizes: lognormal, clipped
 SERIES = (0.8, 0.12, 0.05, 0.03)  # chance of a campaign with 1, 2, 3, 4 reports
+_CARDS = 5  # of a style of weight 1 in the deck
 _TLPS = (Tlp.CLEAR, Tlp.GREEN, Tlp.AMBER)
 
 
@@ -81,17 +82,23 @@ def make_world(seed: int, reports: int) -> World:
     net = build(graph, names, rng, size=(reports / 1000) ** 0.5)
     made: list[Report] = []
     styles: dict[str, str] = {}
-    weights = np.array([style.weight for style in STYLES])
-    number = 0
-    while len(made) < reports:
-        number += 1
-        style = STYLES[int(rng.choice(len(STYLES), p=weights / weights.sum()))]
+    for number, style in enumerate(_dealt(rng), start=1):
+        if len(made) == reports:
+            break
         for report in _publish(net, style, number, reports - len(made)):
             made.append(report)
             styles[report.id] = style.name
     made.sort(key=lambda report: (str(report.published), report.id))
     samples = graph.freeze()
     return World(seed, tuple(made), styles, samples, {s: i for i, s in enumerate(samples.samples)})
+
+
+def _dealt(rng: np.random.Generator) -> Iterator[Style]:
+    """Styles as from a shuffled deck, again and again: worlds differ in their campaigns, not in their mix."""
+    deck = [style for style in STYLES for _ in range(round(style.weight * _CARDS))]
+    while True:
+        for i in rng.permutation(len(deck)).tolist():
+            yield deck[i]
 
 
 def _publish(net: Internet, style: Style, number: int, room: int) -> list[Report]:
