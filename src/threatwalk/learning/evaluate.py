@@ -98,11 +98,12 @@ def table(
     the dataset says, by policy; `world`: see `world_rows`; `walks`, `reports`, `groups`: how many.
     """
     held = Held.of(data, params, part)
+    styled = by_script(_styled(held)) if any(data.styles) else None
     rows: list[Row] = []
     for audit in (data.audit, not data.audit):
-        say(f"closure, audit {'on' if audit else 'off'}")
+        say(f"closure and oracle, audit {'on' if audit else 'off'}")
         within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=audit)
-        for name, by_budget in _everybody(held, policies, within, audit):
+        for name, by_budget in _everybody(held, policies, within, audit, styled):
             say(f"{name}, audit {'on' if audit else 'off'}")
             for budget in (None, *params.evaluate.budgets):
                 done = _followed(held, by_budget(budget), within, audit=audit, budget=budget)
@@ -124,14 +125,14 @@ def table(
 
 
 def _everybody(
-    held: Held, policies: Sequence[Policy], within: Reach, audit: bool
+    held: Held, policies: Sequence[Policy], within: Reach, audit: bool, styled: Decide | None
 ) -> list[tuple[str, Callable[[int | None], Decide]]]:
     """Every row of the table as a way to decide under a budget."""
     everybody: list[tuple[str, Callable[[int | None], Decide]]] = [
         (policy.name, _always(by_policy(policy))) for policy in policies
     ]
-    if any(held.data.styles):
-        everybody.append((STYLE, _always(by_script(_styled(held)))))
+    if styled is not None:
+        everybody.append((STYLE, _always(styled)))
     everybody.append((ORACLE, _foreseen(held, within, audit)))
     return everybody
 
