@@ -202,6 +202,7 @@ def test_record_asks_keeps_and_resumes(world: World, tmp_path: Path, monkeypatch
     from threatwalk.emulator.corpus import write
 
     write(make_world(11, 10), tmp_path / "world")
+    monkeypatch.setenv("THREATWALK_SET", '{"record.follow": 1}')  # two hops, but narrow ones
 
     async def run() -> list[dict[str, object]]:
         async with emulated(make_world(11, 10)) as emulator:
