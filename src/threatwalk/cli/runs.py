@@ -1,6 +1,9 @@
 """Commands that make whole runs: a dataset and a model in a clone; the demo; the run on real data."""
 
+import signal
+import sys
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -64,6 +67,11 @@ def register(run_id: str) -> None:
     click.echo(f"{version} is the challenger")
 
 
+def _stop_in_order(_signum: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a whole run as Ctrl-C does: through every `finally`, so that no service is left."""
+    sys.exit(143)
+
+
 @click.command()
 @click.option(
     "--home",
@@ -78,6 +86,7 @@ def demo(home: Path, airflow_port: int, mlflow_port: int) -> None:
     from threatwalk.demo import made_up
     from threatwalk.demo.platform import Ports
 
+    signal.signal(signal.SIGTERM, _stop_in_order)
     made_up.demo(home.absolute(), Ports(airflow_port, mlflow_port), PROJECT)
 
 
@@ -101,4 +110,5 @@ def real(corpus: Path, home: Path, airflow_port: int, mlflow_port: int) -> None:
     from threatwalk.demo import real as on_real
     from threatwalk.demo.platform import Ports
 
+    signal.signal(signal.SIGTERM, _stop_in_order)
     on_real.real(home.absolute(), Ports(airflow_port, mlflow_port), PROJECT, corpus.absolute())

@@ -172,7 +172,9 @@ async def _ask(
 
     settings = Settings.from_env()
     archive = Archive.open(settings.database)
-    async with Gate(archive, [f], params.gate, settings.endpoints, caller=Caller.ASK) as gate:
+    async with Gate(
+        archive, [f], params.gate, settings.endpoints, caller=Caller.ASK, offline=settings.offline
+    ) as gate:
         # The archive needs no key, but whoever names a source without one should hear it.
         reason = gate.held_back(f.name, sample, tlp=tlp, pap=pap, active_dns=active_dns) or (
             None if gate.knows(f.name, sample) else gate.closed(f.name)
@@ -256,6 +258,9 @@ def record(
     with 75 where nothing at all could be asked.
     """
     settings = Settings.from_env()
+    if settings.offline:
+        click.echo("offline (THREATWALK_OFFLINE): the archive stays as it is, nothing is asked")
+        return
     folder = reports or settings.reports
     active = active_dns or params.gate.active_dns
     run = _record(
@@ -329,7 +334,9 @@ async def _record(
         raise UsageError(f"the reports in {folder} hold no samples")
     filters = catalog.chosen(params.filters)
     archive = Archive.open(settings.database)
-    async with Gate(archive, filters, params.gate, settings.endpoints, caller=Caller.RECORD) as gate:
+    async with Gate(
+        archive, filters, params.gate, settings.endpoints, caller=Caller.RECORD, offline=settings.offline
+    ) as gate:
         run = recorder.Recorder(
             gate,
             filters,

@@ -77,7 +77,7 @@ class _Source:
 class Gate:
     """The gate of one program: sessions, breakers, flights and the writer to the archive.
 
-    Use it as an async context manager. `policy` decides by TLP and PAP; `now` and `sleep` are the clock.
+    Use it as an async context manager. Where it is `offline` it answers from the archive alone. `policy` decides by TLP and PAP; `now` and `sleep` are the clock.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Gate:
         endpoints: Mapping[str, str],
         *,
         caller: Caller,
+        offline: bool = False,
         keys: Callable[[str], str | None] = settings.key,
         quotas: Callable[[str], str | None] = settings.quota,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -97,6 +98,7 @@ class Gate:
         self._filters = {f.name: f for f in filters}
         self._limits = limits
         self._endpoints = endpoints
+        self._offline = offline
         self._keys = keys
         self._quotas = quotas
         self._now = now
@@ -150,6 +152,8 @@ class Gate:
 
     def closed(self, name: str) -> str | None:
         """Why a source answers nothing more in this run; None: it may."""
+        if self._offline:
+            return "this installation is offline (THREATWALK_OFFLINE)"
         source = self._sources.get(name)
         if source is None:
             return "it has no adapter yet"
