@@ -183,9 +183,11 @@ class Dataset:
 
     def valid(self, edges: NDArray[np.integer], goals: NDArray[np.integer]) -> Bools:
         """The leak audit: whether edges[i] was known before, and apart from, the report goals[i]."""
-        group, day = self.group[goals], self.day[goals]
-        own = (self.first_group[edges] != group) & (self.first_day[edges] <= day)
-        known: Bools = own | (self.other_day[edges] <= day)
+        day = self.day[goals]
+        known: Bools = self.first_day[edges] <= day
+        known &= self.first_group[edges] != self.group[goals]
+        rest = np.flatnonzero(~known)
+        known[rest] = self.other_day[edges[rest]] <= day[rest]
         return known
 
     def goals(self, part: str) -> Longs:
