@@ -24,7 +24,7 @@ from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample
 from threatwalk.sources import quota
 from threatwalk.sources.breaker import Breaker
-from threatwalk.sources.filter import Filter, NotKnownError, Quota, Read
+from threatwalk.sources.filter import Ask, Filter, NotKnownError, Quota, Read
 from threatwalk.sources.policy import Policy
 from threatwalk.sources.quota import Denied, Ledger
 from threatwalk.sources.session import DeniedError, SourceSession, ThrottledError, http_client
@@ -263,7 +263,7 @@ class Gate:
         f = source.filter
         assert f.ask is not None and f.read is not None  # noqa: PT018 - __aenter__ took only such
         try:
-            raw = await f.ask(sample, source.session)
+            raw = await _ask(f.ask, sample, source.session)
             pivots = _read(f.read, sample, raw)
         except NotKnownError as nothing:
             source.breaker.succeeded()
@@ -309,15 +309,23 @@ class Gate:
         )
 
 
-def _read(read: Read, sample: Sample, raw: str) -> list[Pivot]:
-    """Every pivot of a raw answer.
+# What an adapter raises where a body is so odd that it did not foresee it.
+_ODD = (SampleError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
-    Raises:
-        AnswerError: it cannot be read, also where the reader did not foresee how odd it is.
-    """
+
+async def _ask(ask: Ask, sample: Sample, session: SourceSession) -> str:
+    """The raw answer; an adapter that stumbles over a body in between raises AnswerError."""
+    try:
+        return await ask(sample, session)
+    except _ODD as err:
+        raise AnswerError(f"the answer about {sample} is odd: {type(err).__name__} {err}"[:200]) from err
+
+
+def _read(read: Read, sample: Sample, raw: str) -> list[Pivot]:
+    """Every pivot of a raw answer; raises AnswerError where it cannot be read, however odd it is."""
     try:
         return list(read(sample, raw))
-    except (SampleError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as err:
+    except _ODD as err:
         raise AnswerError(f"the answer about {sample} is odd: {type(err).__name__} {err}"[:200]) from err
 
 

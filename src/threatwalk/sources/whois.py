@@ -116,17 +116,22 @@ async def _service_of_domain(session: Session, domain: str) -> str | None:
     return next((url for keys, url in await _bootstrap(session, "dns") if zone in keys and url), None)
 
 
+Networks = list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, str]]
+
+
 async def _service_of_ip(session: Session, sample: Sample) -> str:
     address = ipaddress.ip_address(sample.value)
-    best, length = "", -1
-    for keys, url in await _bootstrap(session, f"ipv{address.version}"):
-        for key in keys:
-            network = ipaddress.ip_network(key, strict=False)
-            if address in network and network.prefixlen > length:
-                best, length = url, network.prefixlen
-    if not best:
-        raise NotKnownError("{}")  # reserved space: no registry has it
-    return best
+    name = f"ipv{address.version}"
+    services = await _bootstrap(session, name)
+    networks = cast("Networks | None", session.memo.get(f"{name} networks"))
+    if networks is None:
+        made = [(ipaddress.ip_network(key, strict=False), url) for keys, url in services for key in keys]
+        networks = sorted(made, key=lambda one: -one[0].prefixlen)
+        session.memo[f"{name} networks"] = networks
+    for network, url in networks:  # the longest prefix first
+        if address in network and url:
+            return url
+    raise NotKnownError("{}")  # reserved space: no registry has it
 
 
 async def _ask_port_43(session: Session, domain: str) -> str:

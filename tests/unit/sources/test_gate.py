@@ -74,6 +74,8 @@ async def test_an_answer_without_pivots_is_empty(make_gate: MakeGate, store: Sto
         DeniedError("wrong key"),
         AnswerError("no JSON"),
         GuardError("off the list"),
+        ValueError("'a/b' is no network"),
+        KeyError("data"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -83,7 +85,8 @@ async def test_a_failure_is_failed_with_its_reason_and_never_archived(
     async with make_gate(filter_of(raising(error))) as gate:
         answer = await ask(gate)
 
-    assert (answer.outcome, answer.reason) == (Outcome.FAILED, str(error))
+    assert answer.outcome is Outcome.FAILED
+    assert str(error) in (answer.reason or "")
     assert store.kept == {}
 
 
