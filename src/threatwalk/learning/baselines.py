@@ -47,7 +47,10 @@ class RunEverything:
 
 @dataclass(frozen=True)
 class Playbook:
-    """A fixed list of mappings, one a step, then stop; another list where the trailhead's kind has one."""
+    """A fixed list of mappings, one a step, then stop; another list where the trailhead's kind has one.
+
+    A mapping that is wholly closed to this walk is skipped: what comes after it may still be asked.
+    """
 
     name: str
     actions: tuple[int, ...]
@@ -55,7 +58,8 @@ class Playbook:
 
     def choose(self, view: View) -> Choice:
         actions = self.by_kind.get(view.samples[0].kind, self.actions) if self.by_kind else self.actions
-        return Choice(actions[view.step] & view.mask if view.step < len(actions) else STOP)
+        open_ = [action & view.mask for action in actions if action & view.mask]
+        return Choice(open_[view.step] if view.step < len(open_) else STOP)
 
     def record(self) -> dict[str, Any]:
         kinds = {str(kind): list(actions) for kind, actions in sorted(self.by_kind.items())}

@@ -36,6 +36,11 @@ def test_a_playbook_leaves_out_what_may_not_be_asked() -> None:
     assert Playbook("p", (0b111,)).choose(view(mask=0b101)).action == 0b101
 
 
+def test_a_playbook_skips_a_mapping_that_is_wholly_closed() -> None:
+    assert BOOK.choose(view("a.com", step=0, mask=0b010)).action == 2
+    assert BOOK.choose(view("a.com", step=1, mask=0b010)).action == STOP
+
+
 def test_random_draws_the_same_for_the_same_walk_and_reaches_every_mapping() -> None:
     policy = RandomMapping(3, seed=1)
     drawn = [policy.choose(view(f"domain:n{i}.com")).action for i in range(200)]
