@@ -10,6 +10,7 @@ all of them (outlook.py); only the future is learned from what was tried.
 """
 
 import copy
+from dataclasses import replace
 from typing import cast
 
 import pytorch_lightning as pl
@@ -25,6 +26,7 @@ _MINIBATCH = 64
 _PASSES = 2  # over each lesson
 _AVERAGED = 50  # lessons: the network that is kept is the mean over about the last so many, or a fifth of all
 _DECAY = 0.01
+_UNREAD = 0.1  # the share of words that is left out at random in each state, so that none is indispensable
 
 
 class SetQ(pl.LightningModule):
@@ -56,6 +58,7 @@ class SetQ(pl.LightningModule):
         optimizer = cast("LightningOptimizer", self.optimizers())
         for group in optimizer.param_groups:
             group["lr"] = self._lr * (1 - 0.95 * self.progress)
+        lesson = replace(lesson, pooled=_thinned(lesson.pooled))
         for part in torch.split(torch.cat([torch.randperm(len(lesson)) for _ in range(_PASSES)]), _MINIBATCH):
             optimizer.zero_grad()
             self.manual_backward(self.loss(lesson, part))
@@ -110,3 +113,9 @@ class SetQ(pl.LightningModule):
     def kept(self) -> SetNet:
         """The averaged network, on the CPU, for walking."""
         return copy.deepcopy(self._average).cpu().eval()
+
+
+def _thinned(pooled: Tensor) -> Tensor:
+    """The same states with some words left out of all pools, the others scaled up.  (n, P, V)"""
+    read = torch.rand(len(pooled), 1, pooled.shape[2], device=pooled.device) > _UNREAD
+    return pooled * read / (1 - _UNREAD)
