@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from threatwalk.errors import ParamsError
+from threatwalk.errors import DataError, ParamsError
 from threatwalk.learning import baselines, playbooks, stored, tabular
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Curve, Exam, Say
@@ -30,6 +30,10 @@ def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say 
         if name not in LEARNERS:
             raise ParamsError(f"train.policies: {name!r} cannot be trained; known are {', '.join(LEARNERS)}")
     data = Dataset.load(compiled)
+    if not len(data.goals("train")):
+        raise DataError(
+            f"{compiled} has no report to train on: give the corpus more reports, or the split a smaller test"
+        )
     exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=_EXAM, seed=params.seed)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # started by Lightning to help the first process
         if "threatwalk" in params.train.policies:

@@ -84,3 +84,11 @@ def test_a_policy_that_cannot_be_trained_is_a_wrong_parameter(toys, folder: Path
 def test_without_a_dataset_it_says_what_to_do(toys, tmp_path: Path):
     with pytest.raises(DataError, match="run threatwalk compile"):
         run(toys, tmp_path)
+
+
+def test_without_a_training_report_it_says_so(toys, tmp_path: Path):
+    data = toys.dataset(("a",), {}, [("test", ["domain:a.com", "domain:b.com"])])
+    toys.write(data, tmp_path / "compiled")
+
+    with pytest.raises(DataError, match="no report to train on"):
+        run(toys, tmp_path)
