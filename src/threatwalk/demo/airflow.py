@@ -49,7 +49,11 @@ class Airflow:
         """The last lines that a task's command printed."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{max(attempt, 1)}"
         content = self._call("GET", path, headers={"Accept": "application/json"})["content"]
-        said = [str(line.get("event", "")) for line in content if line.get("logger", "").endswith("SubprocessHook")]
+        said = [
+            str(line.get("event", ""))
+            for line in content
+            if line.get("logger", "").endswith("SubprocessHook")
+        ]
         return " | ".join(said[-8:-1] if len(said) > 1 else said)
 
     def follow(self, dag_id: str, *, timeout_s: float, tell: Callable[[str], None]) -> str:

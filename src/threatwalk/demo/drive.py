@@ -57,7 +57,8 @@ class Job:
 
     `values` are dotted parameters that replace those of params.yaml; `env` is every process's environment;
     `start` runs before the first DAG, may add to `values`, and returns the services that it started; `queue` fills the queue, from
-    the folder of the finished dataset, and returns how many indicators it queued.
+    the folder of the finished dataset, and returns how many indicators it queued; `finish` may score variants of
+    that dataset, and returns what the summary says of them.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Job:
     env: Mapping[str, str]
     start: Callable[["Job", Journal], Sequence[Service]]
     queue: Callable[["Job", Path, Journal], int]
+    finish: Callable[["Job", Path, Journal], dict[str, Any]]
     timeouts_s: Mapping[str, float]
 
 
@@ -127,16 +129,19 @@ def _run_dags(job: Job, up: Platform, journal: Journal) -> dict[str, Any]:
         "queued": queued,
         "analysed": len(results),
         "champion": _champion(job),
-        "held_out": {
-            policy: {column: table["held_out"][policy][column] for column in COLUMNS}
-            for policy in POLICIES
-            if policy in table["held_out"]
-        },
-        "world": table.get("world", {}),
+        "held_out": scores(table),
+        "world": table["world"],
+        **job.finish(job, folder, journal),
         "bundles": [str(folder / "bundle.json") for folder in results],
         "pages": [str(folder / "report.html") for folder in results],
         "seconds": round(journal.seconds, 1),
     }
+
+
+def scores(table: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The table's rows without a budget, for the summary."""
+    held_out = table["held_out"]
+    return {p: {column: held_out[p][column] for column in COLUMNS} for p in POLICIES if p in held_out}
 
 
 def _write_params(job: Job) -> None:
@@ -146,11 +151,11 @@ def _write_params(job: Job) -> None:
     load(path)
 
 
-def ask(job: Job, *line: str) -> str:
+def ask(job: Job, *line: str, folder: Path | None = None) -> str:
     """What a threatwalk command prints; raises DataError with its error line where it fails."""
     argv = [str(commands() / "threatwalk"), *line]
     done = subprocess.run(  # noqa: S603 - a fixed list, no shell
-        argv, cwd=job.project, env=dict(job.env), capture_output=True, text=True, check=False
+        argv, cwd=folder or job.project, env=dict(job.env), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise DataError(f"`threatwalk {' '.join(line[:2])}` failed: {done.stderr.strip()[-400:]}")
@@ -184,6 +189,13 @@ def _show(job: Job, up: Platform, summary: Mapping[str, Any], journal: Journal) 
         table.add_row(policy, *cells)
     console = journal.console
     console.print(table)
+    for row in summary["world"]:
+        bounds = (
+            ""
+            if row["low"] is None and row["high"] is None
+            else f"  {'holds' if row['ok'] else 'does NOT hold'}"
+        )
+        console.print(f"  {row['row']:<24} {row['value']:.3f}{bounds}")
     console.print(f"champion: {summary['champion']['policy']} (version {summary['champion']['version']})")
     console.print(f"analysed {summary['analysed']} of {summary['queued']} queued indicators:")
     for bundle, page in zip(summary["bundles"], summary["pages"], strict=True):

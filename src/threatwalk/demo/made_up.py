@@ -34,7 +34,7 @@ def demo(home: Path, ports: Ports, project: Path) -> dict[str, Any]:
         DATASETS_REMOTE=str(home / "datasets.git"),
         **keys,
     )
-    job = Job("demo", home, project, dict(VALUES), env, _start, _queue, TIMEOUTS_S)
+    job = Job("demo", home, project, dict(VALUES), env, _start, _queue, lambda *_: {}, TIMEOUTS_S)
     return run_job(job, ports)
 
 
