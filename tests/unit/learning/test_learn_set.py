@@ -7,6 +7,7 @@ import pytest
 
 from threatwalk.learning.exam import Curve, Exam
 from threatwalk.learning.policy import STOP, View
+from threatwalk.params import Combine
 from threatwalk.sample import parse
 
 
@@ -75,3 +76,39 @@ def test_the_same_seed_learns_the_same(toys):
 
     for a, b in zip(one.network.state_dict().values(), other.network.state_dict().values(), strict=True):
         assert np.array_equal(a.numpy(), b.numpy())
+
+
+def test_it_learns_with_mappings_in_turn_and_with_more_filters_than_are_enumerated(toys):
+    from threatwalk.learning.learn_set import learn
+
+    filters = tuple(f"f{i}" for i in range(13))
+    goals = [[f"domain:a{i}b{k}.com" for k in range(4)] for i in range(12)]
+    answers = {(f, s): goal for goal in goals for s in goal for f in filters[:2]}
+    answers |= {(f, s): ["domain:stranger.org"] for goal in goals for s in goal for f in filters[2:]}
+    data = toys.dataset(
+        filters, answers, [(("train", "valid")[i % 4 == 3], goal) for i, goal in enumerate(goals)]
+    )
+    how = replace(toys.params.train.threatwalk, episodes=600)
+    p = replace(
+        toys.params,
+        walk=replace(toys.params.walk, combine=Combine.IN_TURN),
+        train=replace(toys.params.train, threatwalk=how),
+    )
+    exam = Exam(data, "valid", walk=p.walk, reward=p.reward, most=20, seed=0)
+    curve = Curve("threatwalk")
+    policy = learn(data, p, exam=exam, curve=curve, say=lambda _: None)
+    choice = policy.choose(
+        View(
+            (parse("domain:a99b0.com"),),
+            (0,) * 13,
+            step=0,
+            new=1,
+            lookups=0,
+            budget_left=None,
+            mask=2**13 - 1,
+        )
+    )
+
+    assert curve.points[-1][2] > 0.9
+    assert choice.action & 3
+    assert choice.values[0][0] == choice.action
