@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from threatwalk.emulator.graph import KINDS, UNDATED, Graph, Ids
 from threatwalk.emulator.relations import RELATIONS
 from threatwalk.emulator.world import World
+from threatwalk.errors import UsageError
 from threatwalk.reports.report import Report
 from threatwalk.sample import Kind, Sample
 
@@ -25,6 +26,7 @@ _ORGANISATION = {"name": "threatwalk emulator", "uuid": "5f2b6f0e-3c55-4b4c-9a51
 _NAMESPACE = uuid.UUID(_ORGANISATION["uuid"])
 _TYPES = {Kind.IPV4: "ip-dst", Kind.IPV6: "ip-dst"}  # the other kinds are called alike
 _CATEGORIES = dict.fromkeys((Kind.MD5, Kind.SHA1, Kind.SHA256, Kind.FILENAME), "Payload delivery")
+GENERATOR = ("campaign", "graph", "internet", "looks", "names", "relations", "styles", "world")
 _DAY_US = 86_400_000_000
 
 
@@ -41,7 +43,12 @@ def write(world: World, folder: Path) -> Written:
     """The world as `folder`/reports, /answers and /world.json; what stood there before is replaced.
 
     Everything is written beside it first, and moved when it is whole.
+
+    Raises:
+        UsageError: the folder holds something else than a world; it is left alone.
     """
+    if folder.exists() and not (folder / "world.json").is_file() and any(folder.iterdir()):
+        raise UsageError(f"{folder} holds something else than a made-up world; name another folder")
     fresh = folder.with_name(folder.name + ".new")
     if fresh.exists():
         shutil.rmtree(fresh)
@@ -67,7 +74,7 @@ def write(world: World, folder: Path) -> Written:
 def generator_hash() -> str:
     """SHA-256 over the source of everything that decides what a world is."""
     digest = hashlib.sha256()
-    for name in ("campaign", "graph", "internet", "looks", "names", "relations", "styles", "world"):
+    for name in GENERATOR:
         digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()
 

@@ -159,7 +159,7 @@ def _hosted(net: Internet) -> None:
     names, pick = net.names, net.names.pick
 
     def fronted() -> str:
-        return f"{pick(THINGS)}{pick(THINGS)}.{pick(('com', 'net', 'io', 'app', 'co'))}"
+        return f"{pick(THINGS)}{names.word()}.{pick(('com', 'net', 'io', 'app', 'co'))}"
 
     def parked() -> str:
         return f"{pick(THINGS)}-{names.word()}.{pick(PARKED_TLDS)}"

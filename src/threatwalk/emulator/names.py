@@ -53,13 +53,21 @@ class Names:
         return names
 
     def fresh(self, make: Callable[[], str], count: int) -> list[str]:
-        """`count` values of `make` that this world has not used yet."""
+        """`count` values of `make` that this world has not used yet.
+
+        Raises:
+            ValueError: `make` hardly ever gives a new one.
+        """
         made: list[str] = []
+        tries = 0
         while len(made) < count:
             value = make()
+            tries += 1
             if value not in self.used:
                 self.used.add(value)
                 made.append(value)
+            elif tries > 1000 + 20 * count:
+                raise ValueError(f"names run out: {value!r} again")
         return made
 
     def pick(self, options: Sequence[str]) -> str:

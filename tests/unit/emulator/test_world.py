@@ -15,6 +15,7 @@ from threatwalk.emulator.internet import EPOCH
 from threatwalk.emulator.relations import RELATIONS
 from threatwalk.emulator.styles import STYLES
 from threatwalk.emulator.world import LARGEST, SMALLEST, World, make_world
+from threatwalk.errors import UsageError
 from threatwalk.reports.read import files, read
 from threatwalk.sample import Kind, Sample, sample
 from threatwalk.sources import catalog
@@ -185,6 +186,15 @@ def test_the_world_tells_its_seed_counts_and_generator(world, corpus):
 
     assert (about["seed"], about["reports"], about["generator"]) == (100, 150, generator_hash())
     assert about["styles"] == dict(world.styles)
+
+
+def test_a_folder_of_something_else_is_left_alone(world, tmp_path):
+    (tmp_path / "thesis.txt").write_text("dear")
+
+    with pytest.raises(UsageError, match="something else"):
+        write(world, tmp_path)
+
+    assert (tmp_path / "thesis.txt").read_text() == "dear"
 
 
 def walked(
