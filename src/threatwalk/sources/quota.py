@@ -55,9 +55,12 @@ class Ledger:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         try:
-            _metadata.create_all(engine, checkfirst=True)
-        except sa.exc.OperationalError:
-            _metadata.create_all(engine, checkfirst=True)  # another process made them meanwhile
+            try:
+                _metadata.create_all(engine, checkfirst=True)
+            except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
+                # Another process made them between our look and our try; PostgreSQL calls it a broken
+                # key of its catalogue. A second look finds them.
+                _metadata.create_all(engine, checkfirst=True)
         except sa.exc.SQLAlchemyError as err:
             raise StoreError(f"the quota tables cannot be made: {err}") from err
 
