@@ -42,7 +42,8 @@ test: ## everything that a change must pass
 	@$(MAKE) --no-print-directory install
 	@scripts/system-packages
 	@scripts/check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/acceptance
+	@$(BIN)/python -m pytest tests/acceptance
 
 check: install ## the fast part of it: format, lint, types, layers
 	@scripts/check

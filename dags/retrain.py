@@ -67,7 +67,9 @@ STAGES = ("ingest", "split", "compile", "train", "evaluate")
 def retrain() -> None:
     opened = command("open", "threatwalk run open")
     stages = [
-        command(stage, f"threatwalk run stage {stage}", retries=0, queue="gpu" if stage == "train" else "default")
+        command(
+            stage, f"threatwalk run stage {stage}", retries=0, queue="gpu" if stage == "train" else "default"
+        )
         for stage in STAGES
     ]
     published = command("publish", "threatwalk run publish")

@@ -1,7 +1,6 @@
 """Fixtures for every test: the shared data folder, and an environment that points nowhere."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,11 @@ def shared() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has its own THREATWALK_HOME and no keys or endpoints of the person who runs it."""
     for name in list(os.environ):
         if name.startswith("THREATWALK_") and name != "THREATWALK_SHARED":
             monkeypatch.delenv(name)
     folder = tmp_path / "home"
     monkeypatch.setenv("THREATWALK_HOME", str(folder))
-    yield folder
+    return folder
