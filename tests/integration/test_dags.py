@@ -39,7 +39,10 @@ print(json.dumps({"dags": found, "heavy": [m for m in ("torch", "mlflow", "threa
 @pytest.fixture(scope="module")
 def probe(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """The DAGs as a process of their own sees them, so that what the tests import does not hide anything."""
-    env = os.environ | {"AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    env = os.environ | {
+        "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
     argv = [sys.executable, "-W", "ignore", "-c", PROBE, str(ROOT / "dags")]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -62,7 +65,13 @@ def test_retrain_has_one_task_for_each_stage(probe: dict) -> None:
 def test_assets_link_reports_to_archive_to_model(probe: dict) -> None:
     outlets = {name: dag["outlets"] for name, dag in probe["dags"].items()}
 
-    assert outlets == {"collect": ["reports"], "record": ["archive"], "retrain": ["model"], "promote": [], "analyze": []}
+    assert outlets == {
+        "collect": ["reports"],
+        "record": ["archive"],
+        "retrain": ["model"],
+        "promote": [],
+        "analyze": [],
+    }
 
 
 @pytest.mark.parametrize("name", ["collect", "record", "retrain", "promote", "analyze"])

@@ -20,7 +20,9 @@ def test_the_compose_file_is_valid() -> None:
 
 
 def test_the_dockerfile_is_lint_free() -> None:
-    done = subprocess.run([BIN / "hadolint", ROOT / "docker/Dockerfile"], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [BIN / "hadolint", ROOT / "docker/Dockerfile"], check=False, capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stdout
 

@@ -22,8 +22,18 @@ def queue() -> None:
 @queue.command()
 @click.argument("indicators", nargs=-1, metavar="KIND:VALUE...")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="One indicator per line; - is stdin.")
-@click.option("--tlp", type=click.Choice([one.value for one in Tlp], case_sensitive=False), default="amber", show_default=True)
-@click.option("--pap", type=click.Choice([one.value for one in Pap], case_sensitive=False), default="amber", show_default=True)
+@click.option(
+    "--tlp",
+    type=click.Choice([one.value for one in Tlp], case_sensitive=False),
+    default="amber",
+    show_default=True,
+)
+@click.option(
+    "--pap",
+    type=click.Choice([one.value for one in Pap], case_sensitive=False),
+    default="amber",
+    show_default=True,
+)
 @click.option("--active-dns", is_flag=True, help="Allow DNS questions about it, where its PAP does.")
 @click.option("--note", default="", help="Any text, kept with the indicator.")
 @click.option("--priority", type=int, default=0, show_default=True, help="The higher, the sooner.")
