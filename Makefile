@@ -21,7 +21,9 @@ $(STAMP): requirements/bootstrap.txt requirements/lock.txt requirements/torch.tx
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements/lock.txt
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/torch.txt
+	@# a CPU wheel at hand (pip's find-links) first: where hashes are checked, pip itself would prefer the index
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --no-index -r requirements/torch.txt 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/torch.txt
 	@# the CPU build needs nothing more; the CUDA build wants its libraries, at the versions that it pins
 	@$(BIN)/python -W ignore -c 'import torch' 2>/dev/null || \
 		$(BIN)/python -m pip install --quiet -c requirements/versions.txt torch==2.13.0

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,27 +104,11 @@ def read(path: Path) -> Faults:
     return Faults(sources, seed=seed, slow_s=slow_s, quotas=Quotas(limits, clock))
 
 
-_VT_CODES = {
-    400: ("BadRequestError", "The request is malformed"),
-    401: ("WrongCredentialsError", "Wrong API key"),
-    403: ("ForbiddenError", "You are not authorized to perform the requested operation"),
-    404: ("NotFoundError", "Resource not found"),
-    429: ("QuotaExceededError", "Quota exceeded"),
-    503: ("TransientError", "Transient error, please retry later"),
-    504: ("DeadlineExceededError", "The operation took too long to complete"),
-}
+Wording = Callable[[int], tuple[bytes, str]]
+"""Body and media type of an error status as one source words it."""
 
 
-def wording(source: str, status: int) -> tuple[bytes, str]:
-    """Body and media type of an error as that source words it."""
-    if source == "virustotal" and status in _VT_CODES:
-        code, message = _VT_CODES[status]
-        return json.dumps({"error": {"code": code, "message": message}}).encode(), "application/json"
-    if source in {"shodan", "internetdb"} and status in {403, 404, 429}:
-        return json.dumps({"error": "Request rejected; please try again"}).encode(), "application/json"
-    if source == "otx" and status < 500:
-        return json.dumps({"detail": "Request was throttled."}).encode(), "application/json"
-    if source == "rdap":
-        return json.dumps({"errorCode": status, "title": "Error"}).encode(), "application/rdap+json"
+def plain(status: int) -> tuple[bytes, str]:
+    """The page of the machine before a service."""
     text = f"<html><head><title>{status}</title></head><body><h1>{status}</h1></body></html>\r\n"
     return text.encode(), "text/html"

@@ -5,7 +5,7 @@ reset a connection or break off in the middle of a body, which a web framework h
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -14,10 +14,11 @@ from urllib.parse import parse_qsl, unquote
 
 import orjson
 
-from threatwalk.emulator.faults import Fault, Faults, wording
+from threatwalk.emulator.faults import Fault, Faults, Wording, plain
 from threatwalk.emulator.log import RequestLog
 
 MAX_HEAD = 65536  # bytes of a request head; more is no client of ours
+MAX_POSTED = 1_000_000
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _UNASKED = frozenset({"healthz", "clock"})  # never broken by the fault plan
 
@@ -31,6 +32,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     base: str  # http://HOST/PREFIX as the client wrote it: links in bodies lead back here
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,17 @@ def page(query: dict[str, str], name: str, default: int, most: int) -> int:
 class Site:
     """The routes of all sources by their first path segment, with their log and fault plan."""
 
-    def __init__(self, routes: dict[str, Route], *, log: RequestLog, faults: Faults) -> None:
+    def __init__(
+        self,
+        routes: dict[str, Route],
+        *,
+        log: RequestLog,
+        faults: Faults,
+        wordings: Mapping[str, Wording] | None = None,
+    ) -> None:
+        """`wordings` are how the sources word their errors; the others say it in HTML."""
         self.routes = routes
+        self.wordings = wordings or {}
         self.log = log
         self.faults = faults
         self.connections: set[Connection] = set()
@@ -71,7 +82,9 @@ class Site:
         for connection in list(self.connections):
             connection.close()
 
-    def answer(self, method: str, target: str, headers: dict[str, str]) -> tuple[Reply, Fault | None]:
+    def answer(
+        self, method: str, target: str, headers: dict[str, str], posted: bytes = b""
+    ) -> tuple[Reply, Fault | None]:
         """The reply to one request, and the fault that spoils it on its way (None: it goes well)."""
         raw_path, _, raw_query = target.partition("?")
         source, _, rest = raw_path.lstrip("/").partition("/")
@@ -80,13 +93,13 @@ class Site:
             return Reply(b"no such source\n", 404, "text/plain"), None
         fault = None if source in _UNASKED else self.faults.draw(source)
         if fault is not None and fault.status:
-            body, media_type = wording(source, fault.status)
+            body, media_type = self.wordings.get(source, plain)(fault.status)
             retry = (("Retry-After", "60"),) if fault.name == "throttled" else ()
             reply = Reply(body, fault.status, media_type, retry)
         else:
             query = dict(parse_qsl(raw_query, keep_blank_values=True)) if raw_query else {}
             base = f"http://{headers.get('host', 'localhost')}/{source}"
-            reply = route(Request(method, unquote(rest), query, headers, base))
+            reply = route(Request(method, unquote(rest), query, headers, base, posted))
         self.log.write(source, target, reply.status, fault)
         return reply, fault
 
@@ -127,18 +140,22 @@ class Connection(asyncio.Protocol):
                 headers[name.lower()] = value.strip()
             length = headers.get("content-length", "0")
             rest = end + 4 + (int(length) if length.isdigit() else 0)
+            if rest - end > MAX_POSTED:
+                self._transport.abort()
+                return
             if len(self._buffer) < rest:
                 return
+            posted = self._buffer[end + 4 : rest]
             self._buffer = self._buffer[rest:]
-            self._request(lines[0], headers)
+            self._request(lines[0], headers, posted)
 
-    def _request(self, line: str, headers: dict[str, str]) -> None:
+    def _request(self, line: str, headers: dict[str, str], posted: bytes) -> None:
         parts = line.split(" ")
         if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
             self._send(Reply(b"bad request\n", 400, "text/plain"), keep=False)
             return
         method, target, version = parts
-        reply, fault = self._site.answer(method, target, headers)
+        reply, fault = self._site.answer(method, target, headers, posted)
         wish = headers.get("connection", "").lower()
         keep = wish != "close" if version == "HTTP/1.1" else wish == "keep-alive"
         if fault is not None and fault.delay_s:

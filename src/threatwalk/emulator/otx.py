@@ -4,6 +4,7 @@ Evidence of one day that says more than a section can (or is of several kinds) i
 would be; the rest stands in `passive_dns`, `malware` and `url_list`.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -11,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from threatwalk.emulator import otx_bodies as bodies
 from threatwalk.emulator.answers import Answers, Found
+from threatwalk.emulator.faults import plain
 from threatwalk.emulator.http import Reply, Request, Route, json_reply, page
 from threatwalk.emulator.otx_bodies import Body, Pulse
 from threatwalk.errors import SampleError
@@ -202,3 +204,9 @@ def _pulse(pulse_of: Callable[[str], Pulse | None], rest: str, request: Request,
     limit, number = page(request.query, "limit", 10, 1000), page(request.query, "page", 1, 10**6)
     url = f"{root}/pulses/{name}/indicators"
     return json_reply(bodies.pulse_indicators(pulse, url, limit=limit, number=number))
+
+
+def wording(status: int) -> tuple[bytes, str]:
+    if status >= 500:
+        return plain(status)
+    return json.dumps({"detail": "Request was throttled."}).encode(), "application/json"

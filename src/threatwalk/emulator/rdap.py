@@ -1,6 +1,7 @@
 """RDAP over HTTP (RFC 9082, 9083) with the bootstrap files of RFC 9224, for registries that have it."""
 
 import ipaddress
+import json
 from datetime import datetime
 
 from threatwalk.emulator.answers import Answers
@@ -213,3 +214,7 @@ def _nameserver(world: Answers, request: Request, text: str) -> Reply:
             "notices": _NOTICES,
         }
     )
+
+
+def wording(status: int) -> tuple[bytes, str]:
+    return json.dumps({"errorCode": status, "title": "Error"}).encode(), "application/rdap+json"

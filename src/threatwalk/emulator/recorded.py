@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from threatwalk.archive.tables import each_file
+from threatwalk.emulator import extras
+from threatwalk.emulator.relations import RELATIONS
 from threatwalk.emulator.world import Found
 from threatwalk.sample import Kind, Sample
 
-SERVED = ("dns", "whois", "virustotal", "shodan", "otx")  # the sources that the emulator plays
+SERVED = (*RELATIONS, *extras.EXTRAS)  # the sources that the emulator plays
 _UNDATED = np.iinfo(np.int64).min
 _SLICE = 200_000  # rows that are turned into numbers at a time: their texts need the memory
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,6 +55,11 @@ class Recorded:
         }
 
     def answer(self, source: str, sample: Sample) -> tuple[Found, ...]:
+        if source in extras.EXTRAS and source not in self._known:
+            return tuple(
+                Found(one.sample, one.first_seen, one.last_seen)
+                for one in extras.answer(self.answer, source, sample)
+            )
         known, i = self._known.get(source), self._ids.get(sample)
         if known is None or i is None:
             return ()

@@ -12,9 +12,31 @@ from pathlib import Path
 
 import uvloop
 
-from threatwalk.emulator import dns, feed, otx, rdap, shodan, virustotal, whois
+from threatwalk.emulator import (
+    censys,
+    circl_pdns,
+    crtsh,
+    dns,
+    extras,
+    feed,
+    hashlookup,
+    hybrid_analysis,
+    isc,
+    malwarebazaar,
+    mdti,
+    otx,
+    passivetotal,
+    rdap,
+    shodan,
+    threatcrowd,
+    threatexpert,
+    threatfox,
+    urlhaus,
+    virustotal,
+    whois,
+)
 from threatwalk.emulator.answers import Answers, Found
-from threatwalk.emulator.faults import Faults
+from threatwalk.emulator.faults import Faults, Wording
 from threatwalk.emulator.http import Reply, Request, Route, Site, json_reply
 from threatwalk.emulator.log import RequestLog
 from threatwalk.emulator.quota import Clock
@@ -42,6 +64,8 @@ class Generated:
         self._samples = frozenset(world.graph.samples)
 
     def answer(self, source: str, sample: Sample) -> Sequence[Found]:
+        if source in extras.EXTRAS:
+            return extras.answer(self._world.answer, source, sample)
         return self._world.answer(source, sample)
 
     def samples(self) -> Iterable[Sample]:
@@ -51,17 +75,53 @@ class Generated:
         return sample in self._samples
 
 
+_WITHOUT_KEY: dict[str, Callable[[Answers], Route]] = {
+    "rdap": rdap.route,
+    "internetdb": shodan.internetdb,
+    "isc": isc.route,
+    "threatcrowd": threatcrowd.route,
+    "threatexpert": threatexpert.route,
+    "hashlookup": hashlookup.route,
+    "crtsh": crtsh.route,
+}
+_WITH_KEY: dict[str, Callable[[Answers, str], Route]] = {
+    "virustotal": virustotal.route,
+    "shodan": shodan.route,
+    "otx": otx.route,
+    "censys": censys.route,
+    "censys_legacy": censys.legacy,
+    "passivetotal": passivetotal.route,
+    "mdti": mdti.route,
+    "mdti_login": mdti.login,
+    "circl_pdns": circl_pdns.route,
+    "hybrid_analysis": hybrid_analysis.route,
+    "urlhaus": urlhaus.route,
+    "threatfox": threatfox.route,
+    "malwarebazaar": malwarebazaar.route,
+}
+WORDINGS: dict[str, Wording] = {
+    "virustotal": virustotal.wording,
+    "shodan": shodan.wording,
+    "internetdb": shodan.wording,
+    "otx": otx.wording,
+    "rdap": rdap.wording,
+    "censys": censys.wording,
+    "passivetotal": passivetotal.wording,
+    "mdti": mdti.wording,
+    "hybrid_analysis": hybrid_analysis.wording,
+    "hashlookup": hashlookup.wording,
+}
+SITES = (*_WITHOUT_KEY, *_WITH_KEY)  # endpoints over HTTP, each below a path segment of its own
+
+
 def routes(
     world: Answers, files: Mapping[str, feed.File], key: str, clock: Clock | None = None
 ) -> dict[str, Route]:
     """What each first path segment leads to."""
     return {
         "feed": feed.route(files),
-        "rdap": rdap.route(world),
-        "virustotal": virustotal.route(world, key),
-        "shodan": shodan.route(world, key),
-        "internetdb": shodan.internetdb(world),
-        "otx": otx.route(world, key),
+        **{name: make(world) for name, make in _WITHOUT_KEY.items()},
+        **{name: make_with(world, key) for name, make_with in _WITH_KEY.items()},
         "healthz": _healthy,
         "clock": _clock(clock or Clock()),
     }
@@ -104,11 +164,7 @@ class Emulator:
         self.endpoints = {
             "dns": f"{address}:{resolver.port}",
             "whois": f"{address}:{_port(registry)}",
-            "rdap": f"{base}/rdap/",
-            "virustotal": f"{base}/virustotal",
-            "shodan": f"{base}/shodan",
-            "internetdb": f"{base}/internetdb",
-            "otx": f"{base}/otx",
+            **{name: f"{base}/{name}" for name in SITES},
             "feed": f"{base}/feed/",
             "health": f"{base}/healthz",
             "clock": f"{base}/clock",
@@ -147,7 +203,7 @@ async def start(
     if not ipaddress.ip_address(address).is_loopback:
         raise UsageError(f"{address} is no loopback address: the emulator serves this machine alone")
     ports, log, faults = ports or Ports(), log or RequestLog(), faults or Faults()
-    site = Site(routes(world, files, key, faults.quotas.clock), log=log, faults=faults)
+    site = Site(routes(world, files, key, faults.quotas.clock), log=log, faults=faults, wordings=WORDINGS)
     opened: list[Callable[[], None]] = []
     try:
         http = await asyncio.get_running_loop().create_server(site, address, ports.http, backlog=1024)

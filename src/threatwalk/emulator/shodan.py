@@ -1,12 +1,14 @@
 """Shodan's REST API and InternetDB over HTTP: hosts with banners, DNS of a domain, search by banner."""
 
 import ipaddress
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha1, sha256
 
 from threatwalk.emulator.answers import Answers, Found
+from threatwalk.emulator.faults import plain
 from threatwalk.emulator.http import Reply, Request, Route, json_reply, page
 from threatwalk.emulator.registry import number
 from threatwalk.errors import SampleError
@@ -289,3 +291,9 @@ def _internetdb(text: str, known: Known) -> Reply:
     return json_reply(
         {"cpes": [], "hostnames": names, "ip": ip.value, "ports": [80, 443], "tags": [], "vulns": []}
     )
+
+
+def wording(status: int) -> tuple[bytes, str]:
+    if status not in {403, 404, 429}:
+        return plain(status)
+    return json.dumps({"error": "Request rejected; please try again"}).encode(), "application/json"

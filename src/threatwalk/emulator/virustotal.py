@@ -7,6 +7,7 @@ and names in its attributes, hosts and URLs in `contacted_*`.
 """
 
 import binascii
+import json
 from base64 import b64decode, b64encode, urlsafe_b64decode
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from threatwalk.emulator import vt_objects as objects
 from threatwalk.emulator.answers import Answers, Found
+from threatwalk.emulator.faults import plain
 from threatwalk.emulator.http import Reply, Request, Route, json_reply, page
 from threatwalk.emulator.vt_objects import Body, Sections
 from threatwalk.errors import SampleError
@@ -252,3 +254,21 @@ def _offset(cursor: str) -> int | None:
 
 def _error(status: int, code: str, message: str) -> Reply:
     return json_reply({"error": {"code": code, "message": message}}, status)
+
+
+_CODES = {
+    400: ("BadRequestError", "The request is malformed"),
+    401: ("WrongCredentialsError", "Wrong API key"),
+    403: ("ForbiddenError", "You are not authorized to perform the requested operation"),
+    404: ("NotFoundError", "Resource not found"),
+    429: ("QuotaExceededError", "Quota exceeded"),
+    503: ("TransientError", "Transient error, please retry later"),
+    504: ("DeadlineExceededError", "The operation took too long to complete"),
+}
+
+
+def wording(status: int) -> tuple[bytes, str]:
+    if status not in _CODES:
+        return plain(status)
+    code, message = _CODES[status]
+    return json.dumps({"error": {"code": code, "message": message}}).encode(), "application/json"

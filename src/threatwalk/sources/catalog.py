@@ -1,98 +1,57 @@
-"""The eleven sources of the paper, in its order: what each accepts and yields, and what it costs to ask it.
+"""Every source: the eleven of the paper in its order, then those that follow the retired, then those of today.
 
 A new source is a file of its own with a `filter_`, one name in CATALOG, recorded answers with a test, and
-one word in `params.yaml: filters`. Those at the end have no adapter yet: their answers come from archives.
+one word in `params.yaml: filters`.
 """
 
 from threatwalk.errors import UsageError
-from threatwalk.sample import FILE_KINDS, Kind
-from threatwalk.sources import dns, otx, shodan, virustotal, whois
-from threatwalk.sources.filter import Filter, Opsec, Quota, Read, Status
+from threatwalk.sample import Kind
+from threatwalk.sources import (
+    censys,
+    circl_pdns,
+    crtsh,
+    dns,
+    hashlookup,
+    hybrid_analysis,
+    isc,
+    malwarebazaar,
+    mdti,
+    nsrl,
+    otx,
+    passivetotal,
+    shodan,
+    threatcrowd,
+    threatexpert,
+    threatfox,
+    urlhaus,
+    virustotal,
+    whois,
+)
+from threatwalk.sources.filter import Filter, Read, Status
 
-_IPS = frozenset({Kind.IPV4, Kind.IPV6})
-_NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
-_MD5_SHA1 = frozenset({Kind.MD5, Kind.SHA1})
-
-_ISC = Filter(
-    "isc",
-    "Internet Storm Center",
-    accepts=_IPS,
-    yields=_NAMES,
-    opsec=Opsec.THIRD_PARTY,
-    quota=Quota(per_minute=60),
-    status=Status.LIVE,
-    terms="The User-Agent must hold a contact address; no resale.",
-    endpoints={"isc": "https://isc.sans.edu"},
-)
-_PASSIVETOTAL = Filter(
-    "passivetotal",
-    "PassiveTotal",
-    accepts=_IPS | _NAMES,
-    yields=_IPS | _NAMES | FILE_KINDS - {Kind.FILENAME},
-    opsec=Opsec.THIRD_PARTY,
-    quota=Quota(),
-    status=Status.RETIRED,
-    terms="Closed in 2025; Microsoft Defender Threat Intelligence follows it, for a licence.",
-    endpoints={"passivetotal": "https://api.passivetotal.org"},
-    needs_key=True,
-)
-_CENSYS = Filter(
-    "censys",
-    "Censys",
-    accepts=_IPS | _NAMES,
-    yields=_IPS | _NAMES,
-    opsec=Opsec.THIRD_PARTY,
-    quota=Quota(per_month=100),
-    status=Status.LIVE,
-    terms="A free account looks up 100 assets a month and may not search.",
-    endpoints={"censys": "https://api.platform.censys.io"},
-    needs_key=True,
-)
-_THREATCROWD = Filter(
-    "threatcrowd",
-    "ThreatCrowd",
-    accepts=_IPS | _NAMES | _MD5_SHA1,
-    yields=_IPS | _NAMES | _MD5_SHA1,
-    opsec=Opsec.THIRD_PARTY,
-    quota=Quota(per_minute=6),
-    status=Status.RETIRED,
-    terms="Gone since 2026; Open Threat Exchange follows it.",
-    endpoints={"threatcrowd": "https://www.threatcrowd.org"},
-)
-_THREATEXPERT = Filter(
-    "threatexpert",
-    "ThreatExpert",
-    accepts=_IPS | _NAMES | {Kind.MD5},
-    yields=_IPS | _NAMES | _MD5_SHA1 | {Kind.FILENAME, Kind.URL},
-    opsec=Opsec.THIRD_PARTY,
-    quota=Quota(),
-    status=Status.RETIRED,
-    terms="Gone; Hybrid Analysis follows it. Uploads would disclose and are never made.",
-    endpoints={"threatexpert": "http://www.threatexpert.com"},
-)
-_NSRL = Filter(
-    "nsrl",
-    "NSRL",
-    accepts=FILE_KINDS,
-    yields=FILE_KINDS,
-    opsec=Opsec.LOCAL,
-    quota=Quota(),
-    status=Status.LIVE,
-    terms="Public domain. It says known, not good.",
-)
-
-CATALOG: tuple[Filter, ...] = (
+PAPER: tuple[Filter, ...] = (
     dns.filter_,
     whois.filter_,
     virustotal.filter_,
-    _ISC,
-    _PASSIVETOTAL,
+    isc.filter_,
+    passivetotal.filter_,
     shodan.filter_,
-    _CENSYS,
-    _THREATCROWD,
-    _THREATEXPERT,
+    censys.filter_,
+    threatcrowd.filter_,
+    threatexpert.filter_,
     otx.filter_,
-    _NSRL,
+    nsrl.filter_,
+)
+CATALOG: tuple[Filter, ...] = (
+    *PAPER,
+    mdti.filter_,
+    hybrid_analysis.filter_,
+    hashlookup.filter_,
+    urlhaus.filter_,
+    threatfox.filter_,
+    malwarebazaar.filter_,
+    crtsh.filter_,
+    circl_pdns.filter_,
 )
 
 _BY_NAME = {f.name: f for f in CATALOG}

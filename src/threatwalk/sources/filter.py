@@ -3,10 +3,13 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from threatwalk.pivot import Pivot
 from threatwalk.sample import Kind, Sample
+
+if TYPE_CHECKING:
+    from threatwalk.sources.response import Response
 
 
 class Opsec(StrEnum):
@@ -22,7 +25,7 @@ class Opsec(StrEnum):
 
 class Status(StrEnum):
     LIVE = "live"
-    RETIRED = "retired"  # the service is gone; archive and emulator only
+    RETIRED = "retired"  # the service is gone: archive and emulator only, a successor answers live
     ARCHIVE = "archive"  # known from imported answers only; never asked
 
 
@@ -77,6 +80,32 @@ class Session(Protocol):
         """The body of a GET. 404 is NotKnownError."""
         ...
 
+    async def post(
+        self,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        """The body of a POST of form fields or of JSON: for look-ups that want one. 404 is NotKnownError."""
+        ...
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        follow: bool = True,
+    ) -> "Response":
+        """Whatever a request brings back, its status not judged (`response.judged` does). Redirects are
+        followed on the allow list only, or with `follow` False returned.
+        """
+        ...
+
     async def udp(self, endpoint: str, messages: list[bytes]) -> list[bytes]:
         """The replies to DNS messages (told apart by id and question), sent at once, in their order."""
         ...
@@ -105,8 +134,10 @@ class Filter:
 
     `ask` is the only part that touches the network; it returns the raw answer as text, which the
     archive keeps, and raises NotKnownError for a proper "not found". `read` is pure: the pivots that
-    a raw answer holds; it raises AnswerError where the text is no answer of this source. Both are
-    None where the source has no adapter yet. `endpoints` are named as THREATWALK_ENDPOINTS names them.
+    a raw answer holds; it raises AnswerError where the text is no answer of this source.
+    `endpoints` are named as THREATWALK_ENDPOINTS names them; an empty one has no public place (a file).
+    `successors` are asked in its place, the first that may be, where it cannot be asked itself: it is
+    retired, or its file is not here.
     """
 
     name: str
@@ -121,3 +152,9 @@ class Filter:
     needs_key: bool = False
     ask: Ask | None = None
     read: Read | None = None
+    successors: tuple["Filter", ...] = ()
+
+    @property
+    def homeless(self) -> bool:
+        """Whether there is no public place to ask: only an endpoint that the operator names answers."""
+        return self.status is Status.RETIRED or not all(self.endpoints.values())

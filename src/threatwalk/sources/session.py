@@ -4,37 +4,27 @@ where what a client library raises becomes an error of ours.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlencode, urljoin
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from threatwalk import __version__
-from threatwalk.errors import QuotaError, UnavailableError
-from threatwalk.sources.filter import Filter, NotKnownError
+from threatwalk.errors import UnavailableError
+from threatwalk.sources.filter import Filter
 from threatwalk.sources.guard import Allowed, GuardError, guarded
+from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged
 from threatwalk.sources.wire import UdpSocket, over_tcp
 
 _REDIRECTS = 3
+_REDIRECT = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 65536
 _AGENT = f"threatwalk/{__version__}"
 
 Pace = Callable[[int], Awaitable[None]]
 """Called before so many requests leave: waits for the source's rate, or raises QuotaError."""
-
-
-class ThrottledError(QuotaError):
-    """The source said that we ask too much; `retry_after_s` where it said for how long (else None)."""
-
-    def __init__(self, text: str, retry_after_s: float | None = None) -> None:
-        super().__init__(text)
-        self.retry_after_s = retry_after_s
-
-
-class DeniedError(UnavailableError):
-    """The source refuses the key, or the key's plan does not hold the question."""
 
 
 def http_client(*, timeout_s: float, per_host: int) -> aiohttp.ClientSession:
@@ -98,26 +88,57 @@ class SourceSession:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
+        return judged(self._filter.name, await self.request("GET", url, params=params, headers=headers))
+
+    async def post(
+        self,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
+        body = urlencode(form).encode() if form is not None else orjson.dumps(json)
+        type_ = "application/x-www-form-urlencoded" if form is not None else "application/json"
+        typed = {"Content-Type": type_, **(headers or {})}
+        return judged(self._filter.name, await self.request("POST", url, headers=typed, body=body))
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        follow: bool = True,
+    ) -> Response:
         target = f"{url}?{urlencode(params)}" if params else url
         for _ in range(1 + _REDIRECTS):
             self._allowed.url(target)
             await self._permit(1)
             with guarded(self._allowed):
-                redirect, text = await self._request(target, headers)
-            if redirect is None:
-                return text
-            target = urljoin(target, redirect)
+                response = await self._request(method, target, headers, body)
+            location = response.headers.get("location")
+            if not follow or response.status not in _REDIRECT or not location:
+                return response
+            target = urljoin(target, location)
+            if response.status == 303:
+                method, body = "GET", None
         raise UnavailableError(f"{self._filter.name} redirects in circles")
 
-    async def _request(self, target: str, headers: Mapping[str, str] | None) -> tuple[str | None, str]:
-        """Where the source redirects to (None: nowhere), and the body."""
+    async def _request(
+        self, method: str, target: str, headers: Mapping[str, str] | None, body: bytes | None
+    ) -> Response:
         name = self._filter.name
         try:
-            async with self._http.get(
-                URL(target, encoded=True), headers=headers, allow_redirects=False
+            async with self._http.request(
+                method, URL(target, encoded=True), headers=headers, data=body, allow_redirects=False
             ) as response:
-                body = await self._body(response)
-                return self._judged(response, body)
+                text = (await self._body(response)).decode("utf-8", errors="replace")
+                return Response(
+                    response.status, text, {key.lower(): value for key, value in response.headers.items()}
+                )
         except TimeoutError as err:
             raise UnavailableError(f"{name} gave no answer within {self._timeout_s:g} s") from err
         except aiohttp.ClientConnectorError as err:
@@ -132,25 +153,6 @@ class SourceSession:
             if len(body) > self._max_bytes:
                 raise UnavailableError(f"{self._filter.name} answers more than {self._max_bytes} bytes")
         return bytes(body)
-
-    def _judged(self, response: aiohttp.ClientResponse, body: bytes) -> tuple[str | None, str]:
-        name, status = self._filter.name, response.status
-        text = body.decode("utf-8", errors="replace")
-        match status:
-            case 200 | 203:
-                return None, text
-            case 404:
-                raise NotKnownError(text)
-            case 301 | 302 | 303 | 307 | 308 if response.headers.get("Location"):
-                return response.headers["Location"], ""
-            case 401 | 403:
-                raise DeniedError(f"{name} refuses the key or its plan ({status})")
-            case 429:
-                raise ThrottledError(
-                    f"{name} says that we ask too much (429)", _retry_after(response.headers)
-                )
-            case _:
-                raise UnavailableError(f"{name} answered {status}")
 
     async def udp(self, endpoint: str, messages: list[bytes]) -> list[bytes]:
         host, port = self._allowed.endpoint(endpoint)
@@ -180,17 +182,6 @@ class SourceSession:
         for socket in self._udp.values():
             socket.close()
         self._udp.clear()
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date; None without a sensible one."""
-    text = headers.get("Retry-After", "")
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 __all__ = ["DeniedError", "GuardError", "SourceSession", "ThrottledError", "http_client"]

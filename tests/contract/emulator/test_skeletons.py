@@ -263,7 +263,7 @@ async def test_rdap_has_the_recorded_skeleton(providers: Path, world: World, emu
         if s.kind is Kind.DOMAIN and s.value.endswith(".com") and world.answer("whois", s)
     )  # fmt: skip
     address = next(s for s in world.graph.samples if s.kind is Kind.IPV4)
-    base = emulator.endpoints["rdap"]
+    base = emulator.endpoints["rdap"] + "/"
     rdap = providers / "rdap"
     domains = bodies(rdap, "whoisit_domain*.json", "icann_home.moscow.json", "icann_domain_afnic_fr.json")
     domains += bodies(rdap, "icann_lemonde.fr.json", "icann_lookup_with_redaction.json")

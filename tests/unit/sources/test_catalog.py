@@ -22,14 +22,9 @@ ELEVEN = (
 
 
 def test_the_eleven_sources_of_the_paper_are_named_in_its_order_and_in_params() -> None:
-    assert tuple(f.name for f in catalog.CATALOG) == ELEVEN
+    assert tuple(f.name for f in catalog.PAPER) == ELEVEN
+    assert catalog.CATALOG[:11] == catalog.PAPER
     assert params.load(ROOT / "params.yaml").filters == ELEVEN
-
-
-def test_five_have_an_adapter() -> None:
-    assert [f.name for f in catalog.filters()] == ["dns", "whois", "virustotal", "shodan", "otx"]
-    assert set(catalog.readers()) == {"dns", "whois", "virustotal", "shodan", "otx"}
-    assert [f.name for f in catalog.CATALOG if catalog.is_live(f.name)] == [f.name for f in catalog.filters()]
 
 
 def test_an_archive_only_filter_takes_every_kind() -> None:
@@ -48,11 +43,6 @@ def test_each_source_says_what_it_takes_gives_and_asks_for() -> None:
     assert catalog.accepts("dns") == {Kind.IPV4, Kind.IPV6, Kind.DOMAIN, Kind.HOSTNAME}
     assert catalog.accepts("nsrl") == {Kind.MD5, Kind.SHA1, Kind.SHA256, Kind.FILENAME}
     assert Kind.FILENAME not in catalog.accepts("virustotal")
-
-
-def test_sources_nobody_can_ask_are_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="can be asked"):
-        catalog.chosen(("isc", "nsrl"))
 
 
 def test_the_page_of_the_documentation_is_what_the_code_says() -> None:

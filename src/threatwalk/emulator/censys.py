@@ -1,0 +1,22 @@
+"""Censys, the platform API and the legacy one over HTTP."""
+
+from threatwalk.emulator.answers import Answers
+from threatwalk.emulator.http import Reply, Request, Route
+
+
+def route(world: Answers, key: str) -> Route:
+    def answer(request: Request) -> Reply:
+        return Reply(b"", 404)
+
+    return answer
+
+
+def legacy(world: Answers, key: str) -> Route:
+    def answer(request: Request) -> Reply:
+        return Reply(b"", 404)
+
+    return answer
+
+
+def wording(status: int) -> tuple[bytes, str]:
+    return b"", "application/json"
