@@ -109,6 +109,7 @@ def _run_dags(job: Job, up: Platform, journal: Journal) -> dict[str, Any]:
     states: dict[str, str] = {}
     queued = 0
     folder = job.home
+    earlier = set(_finished(job))  # of runs before this one
     for dag_id in DAGS:
         up.airflow.unpause(dag_id)
     for dag_id in DAGS:
@@ -123,7 +124,7 @@ def _run_dags(job: Job, up: Platform, journal: Journal) -> dict[str, Any]:
         if dag_id == "retrain":
             folder = run_of(Settings(job.home, "", {}), run_id).folder
     table = json.loads((folder / "data" / "evaluation" / "table.json").read_text(encoding="utf-8"))
-    results = _finished(job)
+    results = [folder for folder in _finished(job) if folder not in earlier]
     return {
         "dags": states,
         "queued": queued,
