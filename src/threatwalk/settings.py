@@ -59,6 +59,11 @@ def quota(source: str) -> str | None:
     return os.environ.get(f"THREATWALK_QUOTA_{source.upper()}") or None
 
 
+def contact() -> str | None:
+    """The e-mail address that sources which want one are shown (THREATWALK_CONTACT); None where there is none."""
+    return os.environ.get("THREATWALK_CONTACT") or None
+
+
 def _endpoints(path: str | None) -> dict[str, str]:
     if not path:
         return {}

@@ -59,7 +59,11 @@ class SourceSession:
             name: (endpoints.get(name) or url).rstrip("/") for name, url in filter_.endpoints.items()
         }
         self._moved = {name for name in filter_.endpoints if endpoints.get(name)}
-        self._allowed = Allowed((url, name in self._moved) for name, url in self._endpoints.items())
+        self._allowed = Allowed(  # an endpoint that is a file (or nowhere) lets no request out
+            (url, name in self._moved)
+            for name, url in self._endpoints.items()
+            if ":" in url and url[0] != "/"
+        )
         self._pace = pace
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
