@@ -23,6 +23,9 @@ DATED = {
     "virustotal": [(IPS, NAMES), (NAMES, IPS)],
     "shodan": [(set(Kind), set(Kind))],
     "otx": [(set(Kind), set(Kind))],
+    "urlhaus": [(IPS | NAMES | {Kind.URL, Kind.MD5, Kind.SHA256}, set(Kind) - {Kind.FILENAME})],
+    "threatfox": [(set(Kind), set(Kind))],
+    "crtsh": [(NAMES, NAMES)],
 }
 
 

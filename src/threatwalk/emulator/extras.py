@@ -19,6 +19,7 @@ _URL = frozenset({Kind.URL})
 _FILE = _HASHES | {Kind.FILENAME}
 
 Asking = Callable[[str, Sample], Sequence[Found]]
+Says = Callable[[Sample, Sequence[Found]], Sequence[Found]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,50 @@ class Extra:
     of: tuple[str, ...]
     share: float
     yields: Yields
+    says: Says | None = (
+        None  # where kinds alone do not tell: which of these the interface can say of a sample
+    )
 
 
 def _each(kinds: frozenset[Kind], found: frozenset[Kind]) -> Yields:
     return dict.fromkeys(kinds, found)
+
+
+def _place(url: str) -> str:
+    """The host of a canonical URL, as it stands there."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0]
+
+
+def _payloads(asked: Sample, found: Sequence[Found]) -> Sequence[Found]:
+    """URLhaus lists a host's own URLs, names a URL's own host, and knows a payload by two hashes and its
+    names at URLs.
+    """
+    if asked.kind in _HOSTS:
+        return [f for f in found if _place(f.sample.value) == asked.value]
+    if asked.kind is Kind.URL:
+        own = _place(asked.value)
+        return [f for f in found if f.sample.kind not in _HOSTS or f.sample.value == own]
+    served = any(f.sample.kind is Kind.URL for f in found)
+    other = next((f for f in found if f.sample.kind in _HASHES - {asked.kind}), None)
+    return [
+        f
+        for f in found
+        if f.sample.kind is Kind.URL or f is other or (served and f.sample.kind is Kind.FILENAME)
+    ]
+
+
+def _entries(asked: Sample, found: Sequence[Found]) -> Sequence[Found]:
+    """ThreatFox finds a host's text in its entries: URLs there, and names below it."""
+    if asked.kind not in _HOSTS:
+        return found
+    below = f".{asked.value}"
+    return [
+        f
+        for f in found
+        if f.sample.kind in _HASHES
+        or (_place(f.sample.value) if f.sample.kind is Kind.URL else f.sample.value).endswith(below)
+        or (f.sample.kind is Kind.URL and _place(f.sample.value) == asked.value)
+    ]
 
 
 _IP = frozenset({Kind.IPV4})
@@ -49,14 +90,21 @@ EXTRAS: dict[str, Extra] = {
     "hashlookup": Extra(("nsrl",), 1.0, _each(_HASHES, _FILE)),
     # sources that analysts use today
     "urlhaus": Extra(
-        ("otx", "virustotal"),
+        ("virustotal", "otx"),
         0.8,
-        _each(_HOSTS, _URL) | _each(_URL, _HOSTS | _FILE - {Kind.SHA1}) | _each(_HASHES - {Kind.SHA1}, _URL),
+        _each(_HOSTS, _URL)
+        | _each(_URL, _HOSTS | _FILE - {Kind.SHA1})
+        | _each(_HASHES - {Kind.SHA1}, _URL | _FILE - {Kind.SHA1}),
+        _payloads,
     ),
     "threatfox": Extra(
         ("virustotal", "threatcrowd"),
         0.6,
-        _each(_HOSTS | _URL, _HASHES - {Kind.SHA1}) | _each(_HASHES - {Kind.SHA1}, _HOSTS | _URL),
+        _each(_NAMES, _HASHES - {Kind.SHA1} | _URL | {Kind.HOSTNAME})
+        | _each(_IP, _HASHES - {Kind.SHA1} | _URL)
+        | _each(_URL, _HASHES - {Kind.SHA1})
+        | _each(_HASHES - {Kind.SHA1}, _HOSTS | _URL),
+        _entries,
     ),
     "malwarebazaar": Extra(("virustotal", "nsrl"), 0.7, _each(_HASHES, _FILE)),
     "crtsh": Extra(("censys", "shodan", "virustotal"), 0.9, _each(_NAMES, _NAMES)),
@@ -81,7 +129,8 @@ def answer(asking: Asking, source: str, sample: Sample) -> tuple[Found, ...]:
                 and _known(extra.share, source, sample, one.sample)
             ):
                 found.setdefault(one.sample, one)
-    return tuple(found.values())
+    said = list(found.values())
+    return tuple(said if extra.says is None else extra.says(sample, said))
 
 
 def _known(share: float, source: str, origin: Sample, found: Sample) -> bool:

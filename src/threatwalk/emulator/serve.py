@@ -13,6 +13,7 @@ from pathlib import Path
 import uvloop
 
 from threatwalk.emulator import (
+    abuse_ch,
     censys,
     circl_pdns,
     crtsh,
@@ -110,6 +111,9 @@ WORDINGS: dict[str, Wording] = {
     "mdti": mdti.wording,
     "hybrid_analysis": hybrid_analysis.wording,
     "hashlookup": hashlookup.wording,
+    "urlhaus": abuse_ch.wording,
+    "threatfox": abuse_ch.wording,
+    "malwarebazaar": abuse_ch.wording,
 }
 SITES = (*_WITHOUT_KEY, *_WITH_KEY)  # endpoints over HTTP, each below a path segment of its own
 

@@ -1,18 +1,70 @@
-"""crt.sh."""
+"""crt.sh: which names stand together in certificates of the transparency logs."""
 
-from threatwalk.sample import Kind
-from threatwalk.sources.filter import Filter, Opsec, Quota, Status
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from threatwalk.errors import AnswerError
+from threatwalk.pivot import Pivot
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources.body import as_host, moment, parse, tables
+from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    """One question: a domain's certificates are those of the names below it, and crt.sh is slow."""
+    wanted = f"%.{sample.value}" if sample.kind is Kind.DOMAIN else sample.value
+    params = {"q": wanted, "output": "json", "deduplicate": "Y"}
+    try:
+        raw = await session.get(f"{session.endpoint('crtsh')}/", params=params)
+    except NotKnownError as err:
+        raise AnswerError("crtsh answered 404, where an empty list says that it knows nothing") from err
+    if not _certificates(raw):
+        raise NotKnownError(raw)
+    return raw
+
+
+def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    """A name is told once, with the times of its first and last certificate in the logs."""
+    times: dict[Sample, list[datetime]] = {}
+    for certificate in _certificates(raw):
+        logged = moment(certificate.get("entry_timestamp", certificate.get("min_entry_timestamp")))
+        for found in _names(certificate):
+            if found is not None and found != sample:
+                times.setdefault(found, []).extend([logged] if logged else [])
+    for found, logs in times.items():
+        yield Pivot(sample, "crtsh", found, min(logs, default=None), max(logs, default=None))
+
+
+def _certificates(raw: str) -> list[dict[str, Any]]:
+    """The certificates of a list, or the single one; raises AnswerError where it is neither."""
+    value = parse("crtsh", raw)
+    listed = value if isinstance(value, list) else [value]
+    found = [one for one in tables(listed) if "name_value" in one or "common_name" in one]
+    if listed and not found:
+        raise AnswerError("crtsh answered what is no list of certificates")
+    return found
+
+
+def _names(certificate: dict[str, Any]) -> Iterator[Sample | None]:
+    """Every name of a certificate; it holds people's names and e-mail addresses, too."""
+    for value in (certificate.get("common_name"), certificate.get("name_value")):
+        if isinstance(value, str):
+            yield from map(as_host, value.splitlines())
+
 
 filter_ = Filter(
     "crtsh",
     "crt.sh",
     accepts=_NAMES,
-    yields=_NAMES,
+    yields=_NAMES | {Kind.IPV4, Kind.IPV6},
     opsec=Opsec.THIRD_PARTY,
     quota=Quota(per_minute=12),
     status=Status.LIVE,
     terms="Free and slow; one question in five seconds.",
     endpoints={"crtsh": "https://crt.sh"},
+    ask=_ask,
+    read=_read,
 )

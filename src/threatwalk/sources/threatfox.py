@@ -1,20 +1,97 @@
-"""ThreatFox."""
+"""ThreatFox (abuse.ch): command and control of malware samples, and the samples of a host or URL."""
 
-from threatwalk.sample import Kind
-from threatwalk.sources.filter import Filter, Opsec, Quota, Status
+from collections.abc import Iterator
+from typing import Any
 
-_IPS = frozenset({Kind.IPV4, Kind.IPV6})
-_NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+from threatwalk.pivot import Pivot
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources import abuse_ch
+from threatwalk.sources.abuse_ch import Finding, hashes, page, seen
+from threatwalk.sources.body import as_hash, as_host, as_url, tables
+from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+
+_HOSTS = frozenset({Kind.IPV4, Kind.IPV6, Kind.DOMAIN, Kind.HOSTNAME})
+_HASHES = frozenset({Kind.MD5, Kind.SHA256})
+_BAZAAR = "https://bazaar.abuse.ch/sample/"
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    url = f"{session.endpoint('threatfox')}/api/v1/"
+    raw = await abuse_ch.post("threatfox", url, session, json=_question(sample))
+    if not any(_concerns(sample, row) for row in abuse_ch.rows("threatfox", raw)):
+        raise NotKnownError(raw)
+    return raw
+
+
+def _question(sample: Sample) -> dict[str, object]:
+    """Hosts are listed with a port, or as part of a URL: only a search within the entries finds these."""
+    if sample.kind in _HASHES:
+        return {"query": "search_hash", "hash": sample.value}
+    value = sample.value
+    bare = (
+        value.removesuffix("/") if value.count("/") == 3 else value
+    )  # http://host/ is listed without slash, too
+    return {"query": "search_ioc", "search_term": bare, "exact_match": False}
+
+
+def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    for row in abuse_ch.rows("threatfox", raw):
+        if _concerns(sample, row):
+            for found, first, last, reference in _row(row):
+                if found is not None and found != sample:
+                    yield Pivot(sample, "threatfox", found, first, last, reference)
+
+
+def _row(row: dict[str, Any]) -> Iterator[Finding]:
+    first, last = seen(row, "first_seen", "first_seen_utc"), seen(row, "last_seen", "last_seen_utc")
+    reference = page(row.get("reference"))
+    yield _indicator(row), first, last, reference
+    if reference and reference.startswith(_BAZAAR):  # the sample that the entry was taken from
+        yield as_hash(reference.removeprefix(_BAZAAR).strip("/")), first, last, reference
+    for sample in tables(row.get("malware_samples")):
+        when = seen(sample, "time_stamp")
+        for found in hashes(sample):
+            yield found, when, when, page(sample.get("malware_bazaar")) or reference
+
+
+def _indicator(row: dict[str, Any]) -> Sample | None:
+    value = row.get("ioc", row.get("ioc_value"))
+    return as_hash(value) or as_url(value) or as_host(value)
+
+
+def _concerns(sample: Sample, row: dict[str, Any]) -> bool:
+    """Whether an entry is about the sample: a search for 8.8.8.8 brings 18.8.8.80, too.
+
+    An entry without the sample's text did not come from a search for it (but for its hash), and stays.
+    """
+    text = str(row.get("ioc", row.get("ioc_value"))).lower()
+    if sample.kind in _HASHES or sample.value.lower() not in text:
+        return True
+    indicator = _indicator(row)
+    if indicator is None or sample.kind is Kind.URL:
+        return indicator == sample
+    host = _host(indicator)
+    return host == sample or (host is not None and host.value.endswith(f".{sample.value}"))
+
+
+def _host(indicator: Sample) -> Sample | None:
+    if indicator.kind is not Kind.URL:
+        return indicator
+    place = indicator.value.partition("://")[2].partition("/")[0]
+    return as_host(place.rpartition("@")[2])
+
 
 filter_ = Filter(
     "threatfox",
     "ThreatFox",
-    accepts=_IPS | _NAMES | {Kind.URL, Kind.MD5, Kind.SHA256},
-    yields=_IPS | _NAMES | {Kind.URL, Kind.MD5, Kind.SHA256},
+    accepts=_HOSTS | _HASHES | {Kind.URL},
+    yields=_HOSTS | _HASHES | {Kind.URL},
     opsec=Opsec.THIRD_PARTY,
-    quota=Quota(per_minute=60),
+    quota=Quota(per_minute=60),  # no limit is published: a polite pace
     status=Status.LIVE,
-    terms="A free Auth-Key of abuse.ch; fair use, commercial use is paid.",
+    terms="A free Auth-Key of abuse.ch; fair use, commercial use is paid. Entries older than six months are not told.",
     endpoints={"threatfox": "https://threatfox-api.abuse.ch"},
     needs_key=True,
+    ask=_ask,
+    read=_read,
 )

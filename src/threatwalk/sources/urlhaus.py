@@ -1,20 +1,84 @@
-"""URLhaus."""
+"""URLhaus (abuse.ch): which URLs a host serves malware at, what lies there, and where else a payload lies."""
 
-from threatwalk.sample import Kind
-from threatwalk.sources.filter import Filter, Opsec, Quota, Status
+from collections.abc import Iterator
+from typing import Any
 
-_IPS = frozenset({Kind.IPV4, Kind.IPV6})
+from threatwalk.errors import AnswerError
+from threatwalk.pivot import Pivot
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources import abuse_ch
+from threatwalk.sources.abuse_ch import Finding, hashes, page, seen
+from threatwalk.sources.body import as_file, as_host, as_url, table, tables
+from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+_QUESTIONS = {
+    Kind.IPV4: ("host", "host"),
+    Kind.DOMAIN: ("host", "host"),
+    Kind.HOSTNAME: ("host", "host"),
+    Kind.URL: ("url", "url"),
+    Kind.MD5: ("payload", "md5_hash"),
+    Kind.SHA256: ("payload", "sha256_hash"),
+}
+_OWN = frozenset({"host", "url", "urls", "payloads", "md5_hash", "sha256_hash"})
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    path, field = _QUESTIONS[sample.kind]
+    url = f"{session.endpoint('urlhaus')}/v1/{path}/"
+    raw = await abuse_ch.post("urlhaus", url, session, form={field: sample.value})
+    if not _bodies(raw):
+        raise NotKnownError(raw)
+    return raw
+
+
+def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    for body in _bodies(raw):
+        for found, first, last, reference in _body(body):
+            if found is not None and found != sample:
+                yield Pivot(sample, "urlhaus", found, first, last, reference)
+
+
+def _bodies(raw: str) -> list[dict[str, Any]]:
+    """The bodies that tell something: mostly the answer itself, or several by the host that they are about."""
+    value = table("urlhaus", raw)
+    several = value and "query_status" not in value and all(isinstance(v, dict) for v in value.values())
+    told = [body for body in (value.values() if several else [value]) if abuse_ch.knows("urlhaus", body)]
+    if any(_OWN.isdisjoint(body) for body in told):
+        raise AnswerError("urlhaus answered what is none of its bodies")
+    return told
+
+
+def _body(body: dict[str, Any]) -> Iterator[Finding]:
+    """A host's body lists URLs, a URL's its payloads, a payload's the URLs where it lay."""
+    reference = page(body.get("urlhaus_reference"))
+    yield from _entry(body, reference)
+    for entry in (*tables(body.get("urls")), *tables(body.get("payloads"))):
+        cited = page(entry.get("urlhaus_reference")) or reference
+        yield from _entry(entry, cited)
+        for payload in tables(entry.get("payloads")):
+            yield from _entry(payload, cited)
+
+
+def _entry(entry: dict[str, Any], reference: str | None) -> Iterator[Finding]:
+    first = seen(entry, "firstseen", "date_added", "dateadded")
+    last = seen(entry, "lastseen", "last_online")
+    samples = (as_url(entry.get("url")), as_host(entry.get("host")), as_file(entry.get("filename")))
+    for found in (*samples, *hashes(entry)):
+        yield found, first, last, reference
+
 
 filter_ = Filter(
     "urlhaus",
     "URLhaus",
-    accepts=_IPS | _NAMES | {Kind.URL, Kind.MD5, Kind.SHA256},
-    yields=_IPS | _NAMES | {Kind.URL, Kind.MD5, Kind.SHA256, Kind.FILENAME},
+    accepts=frozenset(_QUESTIONS),
+    yields=_NAMES | {Kind.IPV4, Kind.IPV6, Kind.URL, Kind.MD5, Kind.SHA256, Kind.FILENAME},
     opsec=Opsec.THIRD_PARTY,
-    quota=Quota(per_minute=60),
+    quota=Quota(per_minute=60),  # no limit is published: a polite pace
     status=Status.LIVE,
     terms="A free Auth-Key of abuse.ch; fair use, commercial use is paid.",
     endpoints={"urlhaus": "https://urlhaus-api.abuse.ch"},
     needs_key=True,
+    ask=_ask,
+    read=_read,
 )
