@@ -1,8 +1,88 @@
-"""NSRL."""
+"""NSRL: files of known software, in NIST's reference data set (RDS version 3) on this machine.
 
-from threatwalk.sample import FILE_KINDS
+The endpoint `nsrl` is the path of the database; without one, CIRCL hashlookup is asked. The RDS says known, not good.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from threatwalk.errors import AnswerError, UnavailableError
+from threatwalk.pivot import Pivot
+from threatwalk.sample import FILE_KINDS, Kind, Sample
 from threatwalk.sources import hashlookup
-from threatwalk.sources.filter import Filter, Opsec, Quota, Status
+from threatwalk.sources.body import parse, tables
+from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+from threatwalk.sources.rds import Rds, index
+
+_HASHES = FILE_KINDS - {Kind.FILENAME}
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    path = session.endpoint("nsrl")
+    if not path:
+        raise UnavailableError("nsrl has no database here: name its path in THREATWALK_ENDPOINTS")
+    rds = session.memo.setdefault("rds", Rds(path))
+    assert isinstance(rds, Rds)
+    return await asyncio.to_thread(_answer, rds, sample)
+
+
+def _answer(rds: Rds, sample: Sample) -> str:
+    """The rows about a sample, what was extracted from those files, and the products that they are part of."""
+    files, cut = rds.files(sample)
+    contents, contents_cut = rds.contents(files)
+    answer: dict[str, Any] = {
+        "rds": rds.version(),
+        "files": files,
+        "cut": cut,
+        "contents": contents,
+        "contents_cut": contents_cut,
+        "packages": rds.packages(files),
+    }
+    raw = orjson.dumps(answer, default=str).decode()
+    if not files:
+        raise NotKnownError(raw)
+    return raw
+
+
+def knows(where: Rds | str | Path, sample: Sample) -> bool:
+    """Whether a published package holds a file of this hash: some index look-ups, no network.
+
+    Raises:
+        UnavailableError: the database cannot be read, or lacks an index.
+    """
+    rds = where if isinstance(where, Rds) else _opened(str(where))
+    return sample.kind in _HASHES and rds.holds(sample)
+
+
+@cache
+def _opened(path: str) -> Rds:
+    return Rds(path)
+
+
+def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    """Reads our raw answer, rows of FILE as any tool writes them in JSON, and bodies of hashlookup."""
+    value = parse("nsrl", raw)
+    if isinstance(value, dict) and isinstance(value.get("files"), list):
+        found = _told(value)
+    elif isinstance(value, (dict, list)):
+        found = hashlookup.findings(sample, raw)
+    else:
+        raise AnswerError("nsrl: the answer holds no files")
+    yield from (Pivot(sample, "nsrl", one) for one in found if one != sample)
+
+
+def _told(answer: dict[str, Any]) -> Iterator[Sample]:
+    """The names of what an archive holds are left out: every installer has its `readme.txt`."""
+    for row in tables(answer["files"]):
+        yield from hashlookup.identity(row)
+    for row in tables(answer.get("contents")):
+        yield from (one for one in hashlookup.identity(row) if one.kind in _HASHES)
+
 
 filter_ = Filter(
     "nsrl",
@@ -15,4 +95,8 @@ filter_ = Filter(
     terms="Public domain. It says known, not good.",
     endpoints={"nsrl": ""},
     successors=(hashlookup.filter_,),
+    ask=_ask,
+    read=_read,
 )
+
+__all__ = ["Rds", "filter_", "index", "knows"]
