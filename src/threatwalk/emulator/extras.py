@@ -85,7 +85,7 @@ EXTRAS: dict[str, Extra] = {
     "hybrid_analysis": Extra(
         ("threatexpert", "virustotal"),
         0.9,
-        _each(_HASHES, _HOSTS | _HASHES | _URL) | _each(_HOSTS, frozenset({Kind.SHA256})),
+        _each(_HASHES, _HOSTS | _FILE | _URL) | _each(_HOSTS | _URL, frozenset({Kind.SHA256})),
     ),
     "hashlookup": Extra(("nsrl",), 1.0, _each(_HASHES, _FILE)),
     # sources that analysts use today
