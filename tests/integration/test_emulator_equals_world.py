@@ -23,9 +23,13 @@ DATED = {
     "virustotal": [(IPS, NAMES), (NAMES, IPS)],
     "shodan": [(set(Kind), set(Kind))],
     "otx": [(set(Kind), set(Kind))],
+    "passivetotal": [(IPS, NAMES), (NAMES, IPS), (IPS | NAMES, {Kind.MD5})],
+    "mdti": [(set(Kind), set(Kind))],
+    "circl_pdns": [(set(Kind), set(Kind))],
     "urlhaus": [(IPS | NAMES | {Kind.URL, Kind.MD5, Kind.SHA256}, set(Kind) - {Kind.FILENAME})],
     "threatfox": [(set(Kind), set(Kind))],
     "crtsh": [(NAMES, NAMES)],
+    "hybrid_analysis": [(IPS | NAMES | {Kind.URL}, {Kind.SHA256})],
 }
 
 

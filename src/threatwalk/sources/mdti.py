@@ -1,10 +1,184 @@
-"""Microsoft Defender Threat Intelligence."""
+"""Microsoft Defender Threat Intelligence over Microsoft Graph, successor of PassiveTotal: passive DNS in both
+directions, subdomains, host pairs, names of certificates, name servers.
 
-from threatwalk.sample import Kind
-from threatwalk.sources.filter import Filter, Opsec, Quota, Status
+The key is TENANT:CLIENT:SECRET of an Entra application; its token is kept until it expires.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from threatwalk.errors import AnswerError, UnavailableError
+from threatwalk.pivot import Pivot
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources.body import as_host, inner, moment, sections, table, texts
+from threatwalk.sources.credentials import parts
+from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+from threatwalk.sources.records import records
+from threatwalk.sources.response import DeniedError, Response, judged
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+
+_OF_IPS = ("passiveDnsReverse", "hostPairs", "sslCertificates")
+_OF_NAMES = ("passiveDns", "passiveDnsReverse", "subdomains", "hostPairs", "sslCertificates", "whois")
+_PAGES = 5  # of each section, as large as Graph makes them
+_PAGES_MOVED = 100
+_MARGIN_S = 60  # before a token expires it is no longer used
+_SCOPE = "https://graph.microsoft.com/.default"
+_BUSY = frozenset({"temporarily_unavailable", "server_error"})  # of the login: nobody's fault
+
+_HOSTS = ("host", "parentHost", "childHost", "artifact")  # keys under which an object names a host
+_ARE_HOSTS = frozenset({"host", "hostname", "ipaddress", "subdomain"})
+# Read with the object around them, whose dates are those of the relation.
+_CLOSED = frozenset({*_HOSTS, "sslCertificate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What the login gives an application; `until` is a time of the monotonic clock."""
+
+    text: str
+    until: float
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    names = _OF_NAMES if sample.kind in _NAMES else _OF_IPS
+    await _token(session)  # once, before many want it
+    found = await asyncio.gather(*(_pages(session, sample, name) for name in names))
+    bodies = {
+        name if number == 1 else f"{name} {number}": body
+        for name, pages in zip(names, found, strict=True)
+        for number, body in enumerate(pages, start=1)
+    }
+    if not bodies:
+        raise NotKnownError("{}")
+    return sections(bodies)
+
+
+async def _pages(session: Session, sample: Sample, name: str) -> list[str]:
+    """The bodies of one section; none where the host is not known."""
+    root = f"{session.endpoint('mdti')}/v1.0/"
+    url = f"{root}security/threatIntelligence/hosts/{quote(sample.value, safe='')}/{name}"
+    bodies: list[str] = []
+    for _ in range(_PAGES_MOVED if session.moved("mdti") else _PAGES):
+        response = await _get(session, url)
+        try:
+            body = judged("mdti", response)
+        except NotKnownError as err:
+            if not _unknown(table("mdti", err.raw)):
+                raise AnswerError("mdti answered 404 in words that are not its own") from err
+            break
+        value = table("mdti", body)
+        if name != "whois" and not isinstance(value.get("value"), list):
+            raise AnswerError(f"mdti answered no list of {name}")
+        _refuse(value)
+        bodies.append(body)
+        following = value.get("@odata.nextLink")
+        if not isinstance(following, str):
+            break
+        if not following.startswith(root):  # our token goes with it
+            raise AnswerError(f"mdti continues elsewhere: {following[:80]}")
+        url = following
+    return bodies
+
+
+async def _get(session: Session, url: str) -> Response:
+    """An answer of Graph; where it refuses the token, that to a fresh one."""
+    token = await _token(session)
+    response = await _with(token, session, url)
+    if response.status == 401:
+        if session.memo.get("token") == token:
+            del session.memo["token"]
+        response = await _with(await _token(session), session, url)
+    return response
+
+
+async def _with(token: Token, session: Session, url: str) -> Response:
+    return await session.request("GET", url, headers={"Authorization": f"Bearer {token.text}"})
+
+
+async def _token(session: Session) -> Token:
+    """The token of the application: one request for all questions of an hour."""
+    lock = session.memo.setdefault("lock", asyncio.Lock())
+    assert isinstance(lock, asyncio.Lock)
+    async with lock:
+        kept = session.memo.get("token")
+        if not isinstance(kept, Token) or kept.until <= time.monotonic():
+            kept = session.memo["token"] = await _login(session)
+        return kept
+
+
+async def _login(session: Session) -> Token:
+    tenant, client, secret = parts("mdti", session, 3)
+    url = f"{session.endpoint('mdti_login')}/{quote(tenant, safe='')}/oauth2/v2.0/token"
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": client,
+        "client_secret": secret,
+        "scope": _SCOPE,
+    }
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    asked_at = time.monotonic()
+    response = await session.request("POST", url, headers=headers, body=urlencode(form).encode())
+    if response.status in {400, 401}:
+        error = table("mdti", response.text).get("error")
+        if error in _BUSY:
+            raise UnavailableError(f"mdti's login says {error}")
+        raise DeniedError(f"mdti's login refuses the application: {error}")
+    try:
+        value = table("mdti", judged("mdti", response))
+    except NotKnownError as err:
+        raise AnswerError("mdti's login answered 404") from err
+    token, valid_s = value.get("access_token"), value.get("expires_in")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise AnswerError("mdti's login gave no token")
+    seconds = int(valid_s) if isinstance(valid_s, (int, str)) and str(valid_s).isdecimal() else 0
+    return Token(token, asked_at + seconds - _MARGIN_S)
+
+
+def _unknown(value: dict[str, Any]) -> bool:
+    """Whether Graph says that it does not know the host (and not, say, that it has no such interface)."""
+    code, message = str(inner(value, "error", "code")), str(inner(value, "error", "message"))
+    return "notfound" in code.lower() and "segment" not in message.lower()
+
+
+def _refuse(value: dict[str, Any]) -> None:
+    """Raises AnswerError for the body of an error."""
+    if "error" in value:
+        said = inner(value, "error", "message") or value["error"]
+        raise AnswerError(f"mdti answered an error: {str(said)[:120]}")
+
+
+def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    """Reads our raw answer (bodies by section) and any single body of the host interface alike."""
+    value = table("mdti", raw)
+    _refuse(value)
+    for record in records(value, closed=_CLOSED):
+        first = moment(record.get("firstSeenDateTime"))
+        last = moment(record.get("lastSeenDateTime"))
+        for found in _hosts(record):
+            if found is not None and found != sample:
+                yield Pivot(sample, "mdti", found, first, last)
+
+
+def _hosts(record: dict[str, Any]) -> Iterator[Sample | None]:
+    """The hosts that one object names."""
+    for key in _HOSTS:
+        yield as_host(inner(record, key, "id"))
+    type_ = str(record.get("@odata.type", "")).rpartition(".")[2].lower()
+    if type_ in _ARE_HOSTS:
+        yield as_host(record.get("id"))
+    if type_ == "hostcookie" or {"domain", "host"} <= record.keys():
+        yield as_host(record.get("domain"))
+    subject = inner(record, "sslCertificate", "subject") or record.get("subject")
+    yield as_host(inner(subject, "commonName"))
+    for name in texts(inner(subject, "alternateName")):
+        yield as_host(name)
+
 
 filter_ = Filter(
     "mdti",
@@ -14,7 +188,12 @@ filter_ = Filter(
     opsec=Opsec.THIRD_PARTY,
     quota=Quota(),
     status=Status.LIVE,
-    terms="Needs a Defender Threat Intelligence licence with the API add-on.",
+    terms=(
+        "Comes with a Defender XDR or Sentinel licence (formerly one of its own). "
+        "The application needs ThreatIntelligence.Read.All."
+    ),
     endpoints={"mdti": "https://graph.microsoft.com", "mdti_login": "https://login.microsoftonline.com"},
     needs_key=True,
+    ask=_ask,
+    read=_read,
 )

@@ -1,23 +1,275 @@
-"""PassiveTotal."""
+"""PassiveTotal (RiskIQ), version 2 of its interface: passive DNS, subdomains, malware, host pairs, certificates,
+trackers, whois. The service is gone; archive and emulator still speak its protocol. The key is USER:KEY.
+"""
 
-from threatwalk.sample import Kind
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from threatwalk.errors import AnswerError
+from threatwalk.pivot import Pivot
+from threatwalk.sample import Kind, Sample
 from threatwalk.sources import circl_pdns, mdti
-from threatwalk.sources.filter import Filter, Opsec, Quota, Status
+from threatwalk.sources.body import (
+    as_hash,
+    as_host,
+    as_ip,
+    as_name,
+    as_url,
+    inner,
+    moment,
+    sections,
+    table,
+    tables,
+    texts,
+)
+from threatwalk.sources.credentials import basic
+from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+from threatwalk.sources.records import records
+from threatwalk.sources.response import DeniedError, ThrottledError
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+_HASHES = frozenset({Kind.MD5, Kind.SHA1, Kind.SHA256})
+
+Query = tuple[str, dict[str, str]]  # path and parameters
+_FOLLOWED = (
+    3  # trackers and certificates whose other hosts are asked for; of each list the first page is read
+)
+_ENVELOPE = frozenset({"message", "success", "status", "code", "http_code"})
+_MILLISECONDS = 1e11  # a larger number of seconds is one of milliseconds
+
+
+def _queries(sample: Sample) -> dict[str, Query]:
+    """What is asked about a sample, by section."""
+    query = {"query": sample.value}
+    asked: dict[str, Query] = {
+        "passive": ("dns/passive", query),
+        "malware": ("enrichment/malware", query),
+        "osint": ("enrichment/osint", query),
+        "children": ("host-attributes/pairs", query | {"direction": "children"}),
+        "parents": ("host-attributes/pairs", query | {"direction": "parents"}),
+        "trackers": ("host-attributes/trackers", query),
+    }
+    if sample.kind in _IPS:
+        return asked | {"certificates": ("ssl-certificate/history", query)}
+    return asked | {
+        "certificates": ("ssl-certificate/search", query | {"field": "subjectAlternativeName"}),
+        "cookies": (f"cookies/domain/{sample.value}/hosts", {}),
+        "subdomains": ("enrichment/subdomains", query),
+        "whois": ("whois", query),
+    }
+
+
+def _following(bodies: dict[str, dict[str, Any]]) -> dict[str, Query]:
+    """What is asked next, of what the first answers name: trackers, certificates, the registrant."""
+    asked: dict[str, Query] = {}
+    trackers = [
+        (one.get("attributeValue"), one.get("attributeType"))
+        for one in tables(inner(bodies.get("trackers"), "results"))
+    ]
+    for value, type_ in _first(trackers):
+        asked[f"tracker {len(asked)}"] = ("trackers/search", {"query": value, "type": type_})
+    certificates = [
+        (one.get("sha1"), "")
+        for one in tables(inner(bodies.get("certificates"), "results"))
+        if "ipAddresses" in one
+    ]
+    for sha1, _ in _first(certificates):
+        asked[f"certificate {len(asked)}"] = ("ssl-certificate", {"query": sha1})
+    email = inner(bodies.get("whois"), "contactEmail")
+    if isinstance(email, str) and "@" in email:
+        asked["registrant"] = ("whois/search", {"query": email, "field": "email"})
+    return asked
+
+
+def _first(pairs: list[tuple[Any, Any]]) -> list[tuple[str, str]]:
+    sound = [(a, b) for a, b in pairs if isinstance(a, str) and isinstance(b, str) and a]
+    return list(dict.fromkeys(sound))[:_FOLLOWED]
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    raw = await _bodies(session, _queries(sample))
+    if not raw:
+        raise NotKnownError("{}")
+    following = _following({name: table("passivetotal", body) for name, body in raw.items()})
+    return sections(raw | await _bodies(session, following))
+
+
+async def _bodies(session: Session, queries: dict[str, Query]) -> dict[str, str]:
+    found = await asyncio.gather(*(_get(session, path, params) for path, params in queries.values()))
+    return {name: body for name, body in zip(queries, found, strict=True) if body is not None}
+
+
+async def _get(session: Session, path: str, params: dict[str, str]) -> str | None:
+    """One body, checked to be a proper answer; None where PassiveTotal says that there is none."""
+    url = f"{session.endpoint('passivetotal')}/v2/{path}"
+    headers = {"Authorization": basic("passivetotal", session)}
+    try:
+        body = await session.get(url, params=params, headers=headers)
+    except NotKnownError as err:
+        excuse = (_error(table("passivetotal", err.raw)) or "").lower()
+        if not any(words in excuse for words in ("no result", "no data", "no record", "not found")):
+            raise AnswerError("passivetotal answered 404 in words that are not its own") from err
+        return None
+    value = table("passivetotal", body)
+    said = _error(value)
+    if said is not None:
+        raise _meaning(said)
+    due = {"enrichment/subdomains": "subdomains", "whois": "domain"}.get(path, "results")
+    if due not in value:
+        raise AnswerError(f"passivetotal answered no {due} at {path}")
+    return body
+
+
+def _error(value: dict[str, Any]) -> str | None:
+    """What the body of an error says; None for a proper one."""
+    error, message = value.get("error"), value.get("message")
+    if isinstance(error, dict):
+        return str(error.get("message") or error)
+    if error:
+        return f"{error} {message or ''}".strip()
+    if value.get("success") is False or (message is not None and not value.keys() - _ENVELOPE):
+        return str(message or "no success")
+    return None
+
+
+def _meaning(said: str) -> Exception:
+    """The error of ours that an error of theirs means."""
+    words = said.lower()
+    text = f"passivetotal answered: {said[:120]}"
+    if "quota" in words or "limit" in words:
+        return ThrottledError(text)
+    if "credential" in words or "authoriz" in words or "api key" in words:
+        return DeniedError(text)
+    return AnswerError(text)
+
+
+def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    """Reads our raw answer (bodies by section) and any single body of PassiveTotal alike."""
+    value = table("passivetotal", raw)
+    said = _error(value)
+    if said is not None:
+        raise AnswerError(f"passivetotal answered: {said[:120]}")
+    for record in records(value, closed=frozenset({"indicators"})):
+        for found, first, last, reference in _findings(record):
+            if found is not None and found != sample:
+                yield Pivot(sample, "passivetotal", found, first, last, reference)
+
+
+Finding = tuple[Sample | None, datetime | None, datetime | None, str | None]
+
+
+def _findings(record: dict[str, Any]) -> Iterator[Finding]:
+    """What one object says, whichever body it stands in: no key of theirs has two meanings."""
+    first, last = _time(record.get("firstSeen")), _time(record.get("lastSeen"))
+    for found in (*_named(record), *_certified(record), *_below(record)):
+        yield found, first, last, None
+    yield from _registered(record)
+    yield from _reported(record)
+
+
+def _named(record: dict[str, Any]) -> Iterator[Sample | None]:
+    """Hosts of passive DNS, host pairs, trackers, cookies, components and searches."""
+    if "resolve" in record:
+        yield as_host(record.get("value"))
+    for key in ("resolve", "parent", "child", "entity", "hostname", "address"):
+        yield as_host(record.get(key))
+    if isinstance(record.get("cookieDomain"), str):
+        yield as_host(record["cookieDomain"].lstrip("."))
+    if record.get("category") == "Tracking Pixel":  # the label of other components is a product's name
+        yield as_host(record.get("label"))
+    yield as_host(record.get("focusPoint"))  # of a search by keyword; a certificate's hash is none
+    for text in texts(record.get("results")):
+        yield as_host(text)
+
+
+def _certified(record: dict[str, Any]) -> Iterator[Sample | None]:
+    """Addresses that showed a certificate, and the names in it; their spelling differs between bodies."""
+    for address in texts(record.get("ipAddresses")):
+        yield as_ip(address)
+    for key, value in record.items():
+        match key.lower():
+            case "subjectcommonname":
+                yield as_host(value)
+            case "subjectalternativenames" | "subjectalternativename":
+                for name in texts(value if isinstance(value, list) else [value]):
+                    yield as_host(name)
+
+
+def _below(record: dict[str, Any]) -> Iterator[Sample | None]:
+    """Subdomains, which stand without the domain that was asked for."""
+    base = record.get("queryValue") or record.get("primaryDomain")
+    if isinstance(base, str):
+        base = base.removeprefix("*.")
+        for label in texts(record.get("subdomains")):
+            whole = label == base or label.endswith(f".{base}")
+            yield as_name(label if whole else f"{label.rstrip('.')}.{base}")
+
+
+def _registered(record: dict[str, Any]) -> Iterator[Finding]:
+    """A whois record: the domain and its name servers."""
+    if "nameServers" in record or "whoisServer" in record:
+        loaded = _time(record.get("lastLoadedAt"))
+        for name in (record.get("domain"), *texts(record.get("nameServers"))):
+            yield as_name(name), None, loaded, None
+
+
+def _reported(record: dict[str, Any]) -> Iterator[Finding]:
+    """Malware, reports of others, and articles with their indicators."""
+    source = _page(record.get("sourceUrl"))
+    collected = _time(record.get("collectionDate"))
+    yield as_hash(record.get("sample")), collected, collected, source
+    for text in texts(record.get("inReport")):
+        yield as_host(text), None, None, source
+    link, published = _page(record.get("link")), _time(record.get("publishedDate"))
+    for group in tables(record.get("indicators")):
+        reference = _page(group.get("link")) or link
+        since = _time(group.get("publishedDate")) or published
+        for text in texts([group.get("value"), *texts(group.get("values"))]):
+            yield _indicator(str(group.get("type")), text), since, None, reference
+
+
+_INDICATORS = {
+    "hash": as_hash,
+    "url": as_url,
+    "ip": as_ip,
+    "domain": as_name,
+    "host": as_name,
+    "hostname": as_name,
+}
+
+
+def _indicator(type_: str, text: str) -> Sample | None:
+    """An indicator of an article; its type may go into detail, as `hash_md5` does."""
+    read = _INDICATORS.get(type_.lower().partition("_")[0])
+    return read(text) if read else None
+
+
+def _page(value: Any) -> str | None:
+    return value if isinstance(value, str) and value.startswith(("http://", "https://")) else None
+
+
+def _time(value: Any) -> datetime | None:
+    """A date, a time, or milliseconds since 1970, as certificates have them."""
+    milliseconds = isinstance(value, (int, float)) and abs(value) > _MILLISECONDS
+    return moment(value / 1000 if milliseconds else value)
+
 
 filter_ = Filter(
     "passivetotal",
     "PassiveTotal",
     accepts=_IPS | _NAMES,
-    yields=_IPS | _NAMES | {Kind.MD5, Kind.SHA1, Kind.SHA256},
+    yields=_IPS | _NAMES | _HASHES | {Kind.URL},
     opsec=Opsec.THIRD_PARTY,
     quota=Quota(),
     status=Status.RETIRED,
     terms="Closed in 2025; Microsoft Defender Threat Intelligence follows it, for a licence.",
     endpoints={"passivetotal": "https://api.passivetotal.org"},
     needs_key=True,
+    ask=_ask,
+    read=_read,
     successors=(
         mdti.filter_,
         circl_pdns.filter_,
