@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,8 @@ DATED = {
     "virustotal": [(IPS, NAMES), (NAMES, IPS)],
     "shodan": [(set(Kind), set(Kind))],
     "otx": [(set(Kind), set(Kind))],
+    "isc": [(IPS, NAMES)],
+    "censys": [(IPS, NAMES), (NAMES, IPS)],
     "passivetotal": [(IPS, NAMES), (NAMES, IPS), (IPS | NAMES, {Kind.MD5})],
     "mdti": [(set(Kind), set(Kind))],
     "circl_pdns": [(set(Kind), set(Kind))],
@@ -38,9 +41,14 @@ def world() -> World:
     return make_world(7, 120)
 
 
+@pytest.fixture(scope="module")
+def rds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("nsrl") / "rds.db"
+
+
 @pytest.fixture
-async def emulator(world: World) -> AsyncIterator[Emulator]:
-    running = await start(Generated(world), feed.of_reports(world.reports))
+async def emulator(world: World, rds: Path) -> AsyncIterator[Emulator]:
+    running = await start(Generated(world), feed.of_reports(world.reports), nsrl=rds)
     yield running
     await running.close()
 

@@ -28,6 +28,12 @@ def world(seed: int, reports: int, out: Path) -> None:
 @click.option("--dns-port", type=click.IntRange(0, 65535), default=0, help="DNS, UDP and TCP.")
 @click.option("--whois-port", type=click.IntRange(0, 65535), default=0)
 @click.option("--endpoints", type=click.Path(path_type=Path), help="JSON file to write when all are ready.")
+@click.option(
+    "--nsrl",
+    "rds",
+    type=click.Path(path_type=Path),
+    help="NSRL's database: written here, by default beside --endpoints; one of your own is served as it is.",
+)
 @click.option("--log", "log_path", type=click.Path(path_type=Path), help="Request log, JSON lines.")
 @click.option(
     "--faults", "plan", type=click.Path(path_type=Path), help="What goes wrong, and quotas: a JSON file."
@@ -47,6 +53,7 @@ def emulator(
     dns_port: int,
     whois_port: int,
     endpoints: Path | None,
+    rds: Path | None,
     log_path: Path | None,
     plan: Path | None,
     hold_back: int,
@@ -57,7 +64,7 @@ def emulator(
 
     THREATWALK_ENDPOINTS=FILE sends every other command to it.
     """
-    from threatwalk.emulator import faults, feed, held_back, serve
+    from threatwalk.emulator import faults, feed, held_back, nsrl, serve
     from threatwalk.emulator.answers import Answers
     from threatwalk.emulator.log import RequestLog
     from threatwalk.emulator.recorded import Recorded
@@ -73,11 +80,15 @@ def emulator(
         if indicators is not None:
             indicators.write_text("".join(f"{clue}\n" for clue in clues), encoding="utf-8")
         answers, files = serve.Generated(made), feed.of_reports(published)
+    if rds is None and endpoints is not None:
+        rds = endpoints.with_name("nsrl.db")
+    if rds is not None and nsrl.made_up(rds):
+        rds.unlink()  # of another world, maybe
     ports = serve.Ports(http=port, dns=dns_port, whois=whois_port)
 
     async def starting() -> serve.Emulator:
         running = await serve.start(
-            answers, files, ports=ports, key=key, log=RequestLog(log_path), faults=trouble
+            answers, files, ports=ports, key=key, log=RequestLog(log_path), faults=trouble, nsrl=rds
         )
         for name, where in running.endpoints.items():
             click.echo(f"{name:12} {where}")

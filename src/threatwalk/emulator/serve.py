@@ -41,6 +41,7 @@ from threatwalk.emulator.answers import Answers, Found
 from threatwalk.emulator.faults import Faults, Wording
 from threatwalk.emulator.http import Reply, Request, Route, Site, json_reply
 from threatwalk.emulator.log import RequestLog
+from threatwalk.emulator.nsrl import write_missing
 from threatwalk.emulator.quota import Clock
 from threatwalk.emulator.world import World
 from threatwalk.errors import UsageError
@@ -114,6 +115,7 @@ WORDINGS: dict[str, Wording] = {
     "circl_pdns": circl_pdns.wording,
     "hybrid_analysis": hybrid_analysis.wording,
     "hashlookup": hashlookup.wording,
+    "isc": isc.wording,
     "urlhaus": abuse_ch.wording,
     "threatfox": abuse_ch.wording,
     "malwarebazaar": abuse_ch.wording,
@@ -162,6 +164,7 @@ class Emulator:
         resolver: dns.Listeners,
         registry: asyncio.Server,
         address: str,
+        nsrl: Path | None = None,
     ) -> None:
         self._site = site
         self._http = http
@@ -176,6 +179,8 @@ class Emulator:
             "health": f"{base}/healthz",
             "clock": f"{base}/clock",
         }
+        if nsrl is not None:
+            self.endpoints["nsrl"] = str(nsrl.absolute())
 
     async def close(self) -> None:
         """Stops listening and hangs up on every client."""
@@ -201,8 +206,9 @@ async def start(
     key: str = KEY,
     log: RequestLog | None = None,
     faults: Faults | None = None,
+    nsrl: Path | None = None,
 ) -> Emulator:
-    """Starts every listener.
+    """Starts every listener. `nsrl` is where NSRL's database lies: it is written where there is none.
 
     Raises:
         UsageError: the address is not this machine's alone, or a port is taken.
@@ -210,6 +216,8 @@ async def start(
     if not ipaddress.ip_address(address).is_loopback:
         raise UsageError(f"{address} is no loopback address: the emulator serves this machine alone")
     ports, log, faults = ports or Ports(), log or RequestLog(), faults or Faults()
+    if nsrl is not None:
+        write_missing(world, nsrl)
     site = Site(routes(world, files, key, faults.quotas.clock), log=log, faults=faults, wordings=WORDINGS)
     opened: list[Callable[[], None]] = []
     try:
@@ -222,7 +230,7 @@ async def start(
         for close in opened:
             close()
         raise UsageError(f"the emulator cannot listen on {address}: {err.strerror or err}") from err
-    return Emulator(site, http, resolver, registry, address)
+    return Emulator(site, http, resolver, registry, address, nsrl)
 
 
 def run(starting: Callable[[], Coroutine[None, None, Emulator]], endpoints: Path | None) -> None:
