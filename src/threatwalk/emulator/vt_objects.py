@@ -98,7 +98,7 @@ def _resolution(asked: Sample, f: Found) -> Body:
     name, ip = (s, asked) if s.kind in {Kind.DOMAIN, Kind.HOSTNAME} else (asked, s)
     return {
         "attributes": {
-            "date": _seconds(f.first_seen),
+            "date": seconds(f.first_seen),
             "host_name": name.value,
             "host_name_last_analysis_stats": _stats(name.value),
             "ip_address": ip.value,
@@ -119,20 +119,25 @@ def _object(s: Sample, attributes: Body, root: str) -> Body:
     }
 
 
-def _seconds(when: datetime | None) -> int:
+def seconds(when: datetime | None) -> int:
+    """A time as the bodies write it; some fixed day for an unknown one."""
     return int(when.timestamp()) if when is not None else _SOME_DAY
 
 
-def _first(own: list[Found]) -> int:
+def first(own: list[Found]) -> int:
     """When the earliest of what an object tells was seen."""
     days = [f.first_seen for f in own if f.first_seen is not None]
-    return _seconds(min(days, default=None))
+    return seconds(min(days, default=None))
 
 
 def _dates(f: Found) -> Body:
     """When a file or URL was first and last handed in: for us, when the relation was seen."""
-    first, last = _seconds(f.first_seen), _seconds(f.last_seen or f.first_seen)
-    return {"first_submission_date": first, "last_submission_date": last, "last_analysis_date": last}
+    last = seconds(f.last_seen or f.first_seen)
+    return {
+        "first_submission_date": seconds(f.first_seen),
+        "last_submission_date": last,
+        "last_analysis_date": last,
+    }
 
 
 def _stats(value: str) -> Body:
@@ -183,26 +188,27 @@ def _address(s: Sample) -> Body:
 
 
 def _domain(s: Sample, own: list[Found]) -> Body:
-    records: list[Body] = [{"type": _record_type(f.sample), "ttl": 300, "value": f.sample.value} for f in own]
+    records: list[Body] = [{"type": record_type(f.sample), "ttl": 300, "value": f.sample.value} for f in own]
     for record in records:
         if record["type"] == "MX":
             record["priority"] = 10
+    servers = [f"Name Server: {record['value']}" for record in records if record["type"] == "NS"]
     return _common(s.value) | {
         "categories": {},
         "creation_date": _SOME_DAY - number(s.value) % 10**8,
         "last_dns_records": records,
-        "last_dns_records_date": _first(own),
-        "last_https_certificate": _certificate(s.value),
+        "last_dns_records_date": first(own),
+        "last_https_certificate": certificate([s.value]),
         "last_https_certificate_date": _SOME_DAY,
         "last_update_date": _SOME_DAY,
         "popularity_ranks": {},
         "registrar": "Northlight Domains Ltd",
-        "whois": f"Domain Name: {s.value.upper()}\nDNSSEC: unsigned",
+        "whois": "\n".join(["DNSSEC: unsigned", f"Domain Name: {s.value.upper()}", *servers]),
         "whois_date": _SOME_DAY,
     }
 
 
-def _record_type(s: Sample) -> str:
+def record_type(s: Sample) -> str:
     if s.kind in {Kind.IPV4, Kind.IPV6}:
         return "A" if s.kind is Kind.IPV4 else "AAAA"
     label = s.value.partition(".")[0]
@@ -211,8 +217,9 @@ def _record_type(s: Sample) -> str:
     return "MX" if label.startswith(("mail", "mx", "smtp")) else "CNAME"
 
 
-def _certificate(name: str) -> Body:
-    digest = sha256(name.encode()).hexdigest()
+def certificate(names: list[str]) -> Body:
+    """A certificate for these names, as an attribute holds it."""
+    digest = sha256(names[0].encode()).hexdigest()
     return {
         "cert_signature": {"signature": digest, "signature_algorithm": "sha256RSA"},
         "extensions": {
@@ -227,7 +234,7 @@ def _certificate(name: str) -> Body:
             "crl_distribution_points": ["http://ca.example/issuer.crl"],
             "extended_key_usage": ["serverAuth", "clientAuth"],
             "key_usage": ["ff"],
-            "subject_alternative_name": [name],
+            "subject_alternative_name": names,
             "subject_key_identifier": digest[24:],
             "tags": [],
         },
@@ -239,7 +246,7 @@ def _certificate(name: str) -> Body:
         "serial_number": digest[:32],
         "signature_algorithm": "sha256RSA",
         "size": 1507,
-        "subject": {"CN": name},
+        "subject": {"CN": names[0]},
         "tags": [],
         "thumbprint": digest[:40],
         "thumbprint_sha256": digest,
@@ -255,7 +262,7 @@ def _file(s: Sample, own: list[Found]) -> Body:
     body = (
         _common(s.value)
         | {
-            "first_submission_date": _first(own),
+            "first_submission_date": first(own),
             "last_analysis_date": _SOME_DAY,
             "last_submission_date": _SOME_DAY,
             "magic": "PE32 executable for MS Windows (GUI) Intel 80386 32-bit",
@@ -279,7 +286,7 @@ def _url(s: Sample, own: list[Found]) -> Body:
         "categories": {},
         "first_submission_date": _SOME_DAY,
         "has_content": False,
-        "last_analysis_date": _first(own),
+        "last_analysis_date": first(own),
         "last_final_url": urls[-1] if urls else s.value,
         "last_submission_date": _SOME_DAY,
         "threat_names": [],

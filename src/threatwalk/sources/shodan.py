@@ -2,139 +2,195 @@
 
 The `shodan` package makes the requests and understands the errors; our session carries them, so that
 quota, allow list, limits and outcomes are the gate's. The package blocks: it runs in a thread.
+
+An address costs two requests and no credit: the host, and its pointers in DNS. A domain costs a credit; a
+host name is resolved for nothing. Where the key's plan refuses a domain, it is resolved instead. Searches (who
+shows the same certificate or page, which addresses bear a name) and further pages cost a credit each: they are
+asked for only where the endpoint was sent elsewhere, since there are no plans.
+
+Without a key, or with one whose plan holds no host look-ups, InternetDB answers about addresses.
+It knows no names.
 """
 
 import asyncio
-import ipaddress
-import json
-import re
 import warnings
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from threatwalk.errors import AnswerError
+from threatwalk.errors import AnswerError, UnavailableError
 from threatwalk.pivot import Pivot
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import (
-    as_host,
-    as_ip,
-    as_name,
-    inner,
-    moment,
-    parse,
-    sections,
-    table,
-    tables,
-    texts,
-)
+from threatwalk.sources.body import inner, parse, sections, table
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged
+from threatwalk.sources.shodan_bodies import findings, fingerprints, page_hashes
+
+if TYPE_CHECKING:
+    from threatwalk.sources.carriers import RequestsCarrier
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _UNKNOWN = "No information available"
-_ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\(.)", re.DOTALL)
-_DNS_NAME, _IP_ADDRESS = 0x82, 0x87  # tags of a GeneralName (RFC 5280, 4.2.1.6)
+_PAGES = 5  # of a search or a domain
+_PARTS = frozenset({"host", "reverse", "domain", "resolve", "certificate", "page", "named", "search"})
 
-Finding = tuple[Sample | None, datetime | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """What the package expects of `requests`."""
-
-    text: str
-    status_code: int
-
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-class _Carrier:
-    """Stands in for `requests.Session` inside the package: each request goes through our session.
-
-    It keeps what went wrong, which the package turns into mere text, and the last body.
-    """
-
-    def __init__(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
-        self._session = session
-        self._loop = loop
-        self.raw = ""
-        self.error: BaseException | None = None
-
-    def get(self, url: str, *, params: Mapping[str, Any]) -> _Reply:
-        query = {name: str(value) for name, value in params.items()}
-        coroutine: Coroutine[Any, Any, str] = self._session.get(url, params=query)
-        try:
-            self.raw = asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-        except BaseException as err:
-            self.error = err
-            raise
-        return _Reply(self.raw, 200)
+Bodies = dict[str, str]
 
 
 async def _ask(sample: Sample, session: Session) -> str:
-    if sample.kind in _IPS:
-        return await _ask_ip(sample, session)
-    if sample.kind is Kind.DOMAIN:
-        return await _call(session, lambda api: api.dns.domain_info(sample.value))
-    resolve = {"hostnames": sample.value}
-    return await _call(session, lambda api: api._request("/dns/resolve", resolve))
+    named = sample.kind in _NAMES
+    if not session.key and not (session.moved("shodan") and not session.moved("internetdb")):
+        if named:
+            raise UnavailableError("shodan tells of names only with a key: set THREATWALK_KEY_SHODAN")
+        return await _internetdb(sample, session)
+    if not named and session.memo.get("no hosts"):
+        return await _internetdb(sample, session)
+    from threatwalk.sources.carriers import RequestsCarrier  # noqa: PLC0415 - start-up time
 
-
-async def _ask_ip(sample: Sample, session: Session) -> str:
-    host = await _call(session, lambda api: api.host(sample.value))
-    certificate = next(_fingerprints(table("shodan", host)), None)
-    if certificate is None or not session.moved("shodan"):
-        return host  # a search costs one of a month's 100 credits: not for every address
-    query = f"ssl.cert.fingerprint:{certificate}"
-    search = await _call(
-        session, lambda api: api._request("/shodan/host/search", {"query": query, "minify": True})
-    )
-    return sections({"host": host, "search": search})
-
-
-async def _call(session: Session, use: Callable[[Any], Any]) -> str:
-    """The body that the package got; errors are those of our session.
-
-    Raises:
-        NotKnownError: Shodan has never seen it.
-        AnswerError: Shodan answered an error, or no JSON.
-    """
-    carrier = _Carrier(session, asyncio.get_running_loop())
+    carrier = RequestsCarrier(session, asyncio.get_running_loop())
     try:
-        await asyncio.to_thread(_use, session, carrier, use)
-    except AnswerError as err:
-        if isinstance(carrier.error, NotKnownError):
-            if _UNKNOWN not in carrier.error.raw:
-                raise AnswerError("shodan answered 404 in words that are not its own") from err
-            raise carrier.error from None
-        if carrier.error is not None:
-            raise carrier.error from None
+        bodies = await asyncio.to_thread(_named if named else _address, sample, session, carrier)
+    except _NotInPlanError:
+        if named or session.moved("shodan"):
+            raise
+        session.memo["no hosts"] = True
+        return await _internetdb(sample, session)
+    return sections(bodies)
+
+
+async def _internetdb(sample: Sample, session: Session) -> str:
+    try:
+        return await session.get(f"{session.endpoint('internetdb')}/{sample.value}")
+    except NotKnownError as nothing:
+        if _UNKNOWN not in str(inner(parse("shodan", nothing.raw), "detail")):
+            raise AnswerError("InternetDB answered 404 in words that are not its own") from nothing
         raise
-    return carrier.raw
 
 
-def _use(session: Session, carrier: _Carrier, use: Callable[[Any], Any]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package imports pkg_resources
-        import shodan  # noqa: PLC0415 - a third of a second that only this source should cost
-    api = shodan.Shodan(session.key or "")
-    api.base_url = session.endpoint("shodan")
-    api.api_rate_limit = 0  # the gate keeps the pace
-    api._session = carrier
+class _NotInPlanError(DeniedError):
+    """The key is good, but its plan does not hold the question."""
+
+
+class _Api:
+    """The package, made to use our session, and the bodies that it gets."""
+
+    def __init__(self, session: Session, carrier: "RequestsCarrier") -> None:
+        from threatwalk.sources.carriers import requests_session  # noqa: PLC0415
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the package imports pkg_resources
+            import shodan  # noqa: PLC0415 - a third of a second that only this source should cost
+        self._carrier = carrier
+        self._error = shodan.APIError
+        self.shodan = shodan.Shodan(session.key or "")
+        self.shodan.base_url = session.endpoint("shodan")
+        self.shodan.api_rate_limit = 0  # the gate keeps the pace
+        self.shodan._session = requests_session(carrier)
+
+    def get(self, call: Callable[..., Any], *args: Any, **options: Any) -> str:
+        """The body that the package got for a call of it; errors are those of our session.
+
+        Raises:
+            NotKnownError: Shodan has never seen it.
+            AnswerError: Shodan answered an error, or no JSON.
+        """
+        said = ""
+        try:
+            call(*args, **options)
+        except self._error as err:
+            said = " ".join(str(err).split())[:120]
+        if self._carrier.error is not None:
+            raise self._carrier.error
+        assert self._carrier.last is not None
+        return _judged(self._carrier.last, said)
+
+
+def _judged(response: Response, said: str) -> str:
+    """The body of a proper answer; `said` is the error that the package read in it."""
+    if response.status == 404 or (response.status == 200 and _UNKNOWN in said):
+        if _UNKNOWN not in said:
+            raise AnswerError("shodan answered 404 in words that are not its own")
+        raise NotKnownError(response.text)
+    words = said if response.status == 200 else response.text
+    if response.status in {200, 401, 403} and any(
+        word in words.lower() for word in ("membership", "upgrade", "query credits")
+    ):
+        raise _NotInPlanError(f"shodan: the key's plan does not hold the question ({response.status})")
+    body = judged("shodan", response)
+    if "rate limit" in said.lower():
+        raise ThrottledError(f"shodan says that we ask too much: {said}")
+    if "api key" in said.lower():
+        raise DeniedError(f"shodan refuses the key: {said}")
+    if said:
+        raise AnswerError(f"shodan answered: {said}")
+    return body
+
+
+def _address(sample: Sample, session: Session, carrier: "RequestsCarrier") -> Bodies:
+    api = _Api(session, carrier)
+    bodies: Bodies = {}
+    nothing: NotKnownError | None = None
     try:
-        use(api)
-    except shodan.APIError as err:
-        raise AnswerError(f"shodan answered: {' '.join(str(err).split())[:120]}") from err
+        bodies["host"] = api.get(api.shodan.host, sample.value)
+    except NotKnownError as err:
+        nothing = err
+    pointers = api.get(api.shodan._request, "/dns/reverse", {"ips": sample.value})
+    if any(table("shodan", pointers).values()):
+        bodies["reverse"] = pointers
+    if not bodies and nothing is not None:
+        raise nothing
+    if "host" in bodies and session.moved("shodan"):
+        host = table("shodan", bodies["host"])
+        if (certificate := next(fingerprints(host), None)) is not None:
+            bodies |= _search(api, "certificate", f"ssl.cert.fingerprint:{certificate}")
+        if (page := next(page_hashes(host), None)) is not None:
+            bodies |= _search(api, "page", f"http.html_hash:{page}")
+    return bodies
 
 
-def _fingerprints(host: dict[str, Any]) -> Iterator[str]:
-    for banner in tables(host.get("data")):
-        found = inner(banner, "ssl", "cert", "fingerprint", "sha1")
-        if isinstance(found, str) and found.isalnum():
-            yield found
+def _named(sample: Sample, session: Session, carrier: "RequestsCarrier") -> Bodies:
+    api = _Api(session, carrier)
+    bodies: Bodies = {}
+    nothing: NotKnownError | None = None
+    if session.moved("shodan") or (sample.kind is Kind.DOMAIN and session.memo.get("domains", True)):
+        try:
+            bodies = _domain(api, sample.value, _PAGES if session.moved("shodan") else 1)
+        except NotKnownError as err:
+            nothing = err
+        except _NotInPlanError:
+            session.memo["domains"] = False
+    if not bodies:
+        resolved = api.get(api.shodan._request, "/dns/resolve", {"hostnames": sample.value})
+        if not any(table("shodan", resolved).values()):
+            raise nothing or NotKnownError(resolved)
+        bodies["resolve"] = resolved
+    if session.moved("shodan"):
+        bodies |= _search(api, "named", f"hostname:{sample.value}")
+    return bodies
+
+
+def _domain(api: _Api, name: str, pages: int) -> Bodies:
+    """A domain's records, page by page."""
+    bodies: Bodies = {}
+    for page in range(1, pages + 1):
+        body = bodies[f"domain {page}"] = api.get(api.shodan.dns.domain_info, name, page=page)
+        if table("shodan", body).get("more") is not True:
+            break
+    return bodies
+
+
+def _search(api: _Api, part: str, query: str) -> Bodies:
+    """What a search finds, page by page."""
+    bodies: Bodies = {}
+    seen = 0
+    for page in range(1, _PAGES + 1):
+        body = bodies[f"{part} {page}"] = api.get(api.shodan.search, query, page=page)
+        found = table("shodan", body)
+        matches, total = found.get("matches"), found.get("total")
+        seen += len(matches) if isinstance(matches, list) else 0
+        if not matches or not isinstance(total, int) or seen >= total:
+            break
+    return bodies
 
 
 def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
@@ -142,106 +198,24 @@ def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
     value = parse("shodan", raw)
     if not isinstance(value, (dict, list, int, float)):
         raise AnswerError("shodan answered what is none of its bodies")
-    if isinstance(value, dict) and "error" in value and len(value) == 1:
-        if _UNKNOWN in str(value["error"]):
-            return
-        raise AnswerError(f"shodan answered: {str(value['error'])[:120]}")
     if not isinstance(value, dict):
         return  # a score or a list of ports: nothing to walk to
-    bodies = [value["host"], value["search"]] if value.keys() == {"host", "search"} else [value]
-    for body in bodies:
-        for found, seen in _body(sample, body):
-            if found is not None and found != sample:
-                yield Pivot(sample, "shodan", found, seen, seen)
-
-
-def _body(sample: Sample, body: dict[str, Any]) -> Iterator[Finding]:
-    if isinstance(body.get("matches"), list):
-        for banner in tables(body["matches"]):
-            yield as_ip(banner.get("ip_str") or banner.get("ipv6")), moment(banner.get("timestamp"))
-            yield from _banner(banner)
-    elif isinstance(body.get("domain"), str):
-        yield from _domain(body)
-    elif "ip_str" in body or "ip" in body:
-        yield from _host(body)
-    else:
-        for key, entry in body.items():
-            yield from _entry(sample, key, entry)
-
-
-def _entry(sample: Sample, key: str, entry: Any) -> Iterator[Finding]:
-    """One line of /dns/resolve (name: address), /dns/reverse (address: names) or of several hosts."""
-    if as_host(key) is None:
-        return
-    if isinstance(entry, str):
-        yield as_host(entry), None
-    elif isinstance(entry, list):
-        for name in texts(entry):
-            yield as_name(name), None
-    elif isinstance(entry, dict):
-        yield as_ip(key), None
-        yield from _host(entry)
-    if isinstance(entry, (str, list)) and as_host(key) != sample:
-        yield as_host(key), None
-
-
-def _host(body: dict[str, Any]) -> Iterator[Finding]:
-    named = set()
-    for banner in tables(body.get("data")):
-        for found, seen in _banner(banner):
-            named.add(found)
-            yield found, seen
-    updated = moment(body.get("last_update"))
-    for name in (*texts(body.get("hostnames")), *texts(body.get("domains"))):
-        found = as_name(name)
-        if found not in named:  # the banner that bears it says when
-            yield found, updated
-
-
-def _banner(banner: dict[str, Any]) -> Iterator[Finding]:
-    seen = moment(banner.get("timestamp"))
-    for name in (*texts(banner.get("hostnames")), *texts(banner.get("domains"))):
-        yield as_name(name), seen
-    certificate = inner(banner, "ssl", "cert")
-    yield as_name(inner(certificate, "subject", "CN")), seen
-    for extension in tables(inner(certificate, "extensions")):
-        if extension.get("name") == "subjectAltName" and isinstance(extension.get("data"), str):
-            yield from ((as_host(name), seen) for name in _alternatives(extension["data"]))
-
-
-def _alternatives(data: str) -> Iterator[str]:
-    r"""Names and addresses in a subjectAltName, which Shodan prints as the text of its DER bytes (`\x82...`)."""
-    der = _ESCAPE.sub(_unescaped, data).encode("latin-1", "replace")
-    start = 2 if len(der) < 2 or der[1] < 0x80 else 2 + (der[1] & 0x7F)  # past the sequence's own header
-    while start + 2 <= len(der):
-        tag, length = der[start], der[start + 1]
-        value = der[start + 2 : start + 2 + length]
-        if tag == _DNS_NAME:
-            yield value.decode("latin-1")
-        elif tag == _IP_ADDRESS and length in {4, 16}:
-            yield str(ipaddress.ip_address(value))
-        start += 2 + length
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    code, letter = match.groups()
-    return chr(int(code, 16)) if code else {"n": "\n", "r": "\r", "t": "\t"}.get(letter, letter)
-
-
-def _domain(body: dict[str, Any]) -> Iterator[Finding]:
-    domain = body["domain"]
-    seen_names = set()
-    for record in tables(body.get("data")):
-        seen = moment(record.get("last_seen"))
-        subdomain = record.get("subdomain")
-        if isinstance(subdomain, str) and subdomain:
-            seen_names.add(subdomain)
-            yield as_name(f"{subdomain}.{domain}"), seen
-        if record.get("type") in {"A", "AAAA", "CNAME", "MX", "NS", "SOA"}:
-            yield as_host(record.get("value")), seen
-    for subdomain in texts(body.get("subdomains")):
-        if subdomain not in seen_names:
-            yield as_name(f"{subdomain}.{domain}"), None
+    for word in ("error", "detail"):
+        said = value.get(word)
+        if said is not None:
+            if _UNKNOWN in str(said):
+                return
+            raise AnswerError(f"shodan answered: {str(said)[:120]}")
+    ours = bool(value) and all(
+        key.partition(" ")[0] in _PARTS and isinstance(value[key], dict) for key in value
+    )
+    said_of = [
+        finding for body in (value.values() if ours else [value]) for finding in findings(sample, body)
+    ]
+    dated = {found for found, seen in said_of if seen is not None}
+    for found, seen in said_of:
+        if found is not None and found != sample and (seen is not None or found not in dated):
+            yield Pivot(sample, "shodan", found, seen, seen)
 
 
 filter_ = Filter(
@@ -252,9 +226,9 @@ filter_ = Filter(
     opsec=Opsec.THIRD_PARTY,
     quota=Quota(per_minute=60),
     status=Status.LIVE,
-    terms="A domain costs a query credit (100 a month with a membership). Scans are never asked for.",
-    endpoints={"shodan": "https://api.shodan.io"},
-    needs_key=True,
+    terms="A domain costs a query credit (100 a month with a membership). Without a key InternetDB answers about"
+    " addresses, for non-commercial use. Scans are never asked for.",
+    endpoints={"shodan": "https://api.shodan.io", "internetdb": "https://internetdb.shodan.io"},
     ask=_ask,
     read=_read,
 )

@@ -1,56 +1,106 @@
 """VirusTotal API v3: what resolves where, which files talk to whom, and a file's other hashes and names.
 
-One request for each sample: `?relationships=` brings the object and up to some 20 neighbours of each
-public relation. Objects are looked up by id only; nothing is ever submitted.
+`vt-py` makes the requests and understands the errors; our session carries them. Objects are looked up by id
+only; nothing is ever submitted.
+
+One request for each sample: `?relationships=` brings the object and up to some 20 neighbours of each relation.
+The first question of a collection asks for the premium relations too; where the key's plan refuses them (403),
+that is remembered and the public ones alone are asked for. Pages beyond the 20, and old certificates,
+registrations and sandbox reports, of which the one request brings only ids, cost a request each: they are
+asked for only where the endpoint was sent elsewhere, since there are no plans.
 """
 
+import asyncio
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
-from threatwalk.errors import AnswerError
+import orjson
+
+from threatwalk.errors import AnswerError, UnavailableError
 from threatwalk.pivot import Pivot
-from threatwalk.sample import FILE_KINDS, Kind, Sample
-from threatwalk.sources.body import (
-    as_file,
-    as_hash,
-    as_host,
-    as_ip,
-    as_name,
-    as_url,
-    inner,
-    moment,
-    parse,
-    part,
-    tables,
-    texts,
-)
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources.body import inner, parse, sections
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged, retry_after
+from threatwalk.sources.virustotal_bodies import collection, findings
 
-_IPS = frozenset({Kind.IPV4, Kind.IPV6})
-_NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
-_HASHES = FILE_KINDS - {Kind.FILENAME}
-
-# The relations that the public plan holds; the premium ones would spoil the whole request with a 403.
-_RELATIONS = {
-    "ip_addresses": "resolutions,communicating_files,referrer_files,historical_ssl_certificates",
-    "domains": "resolutions,subdomains,siblings,communicating_files,referrer_files,historical_ssl_certificates",
-    "files": "contacted_ips,contacted_domains,contacted_urls,dropped_files,bundled_files,execution_parents,"
-    "pe_resource_parents",
-    "urls": "last_serving_ip_address,network_location",
+_PUBLIC = {
+    "ip_addresses": "resolutions communicating_files referrer_files historical_whois historical_ssl_certificates",
+    "domains": "resolutions subdomains siblings communicating_files referrer_files historical_whois"
+    " historical_ssl_certificates immediate_parent parent",
+    "files": "contacted_ips contacted_domains contacted_urls dropped_files bundled_files execution_parents"
+    " pe_resource_parents pe_resource_children behaviours",
+    "urls": "last_serving_ip_address network_location",
 }
+_PREMIUM = {
+    "ip_addresses": "urls downloaded_files",
+    "domains": "urls downloaded_files cname_records mx_records ns_records soa_records caa_records",
+    "files": "itw_urls itw_domains itw_ips embedded_urls embedded_domains embedded_ips similar_files"
+    " compressed_parents email_parents email_attachments overlay_parents overlay_children",
+    "urls": "contacted_ips contacted_domains downloaded_files redirecting_urls redirects_to referrer_files"
+    " referrer_urls communicating_files",
+}
+_ONLY_IDS = frozenset({"historical_whois", "historical_ssl_certificates", "behaviours"})
+_PAGES, _PAGE = 5, 40  # further pages of one relation, and objects of one page: the most that is served
 
-Finding = tuple[Sample | None, datetime | None]
+_DENIED = frozenset({"WrongCredentialsError", "AuthenticationRequiredError", "UserNotActiveError"})
+_THROTTLED = frozenset({"QuotaExceededError", "TooManyRequestsError"})
 
 
-def _collection(kind: Kind) -> str:
-    if kind in _IPS:
-        return "ip_addresses"
-    if kind in _NAMES:
-        return "domains"
-    return "urls" if kind is Kind.URL else "files"
+class _NotInPlanError(DeniedError):
+    """The key's plan does not hold what was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """What vt-py wants of an `aiohttp.ClientResponse`."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def text(self) -> str:
+        return self.body
+
+    async def json(self) -> Any:
+        return orjson.loads(self.body)
+
+
+class _Carrier:
+    """Stands in for vt-py's `aiohttp.ClientSession`: each look-up goes through our session."""
+
+    def __init__(self, session: Session, key: str) -> None:
+        self._session = session
+        self._headers = {"x-apikey": key}
+
+    async def get(self, url: str, *, params: Mapping[str, str] | None, proxy: str | None) -> _Reply:
+        assert proxy is None
+        response = await self._session.request("GET", url, params=params, headers=self._headers)
+        return _Reply(response.status, response.headers, response.text)
+
+
+async def _ask(sample: Sample, session: Session) -> str:
+    import vt  # noqa: PLC0415 - brings aiohttp: only this source should cost the time
+
+    if not session.key:
+        raise DeniedError("virustotal needs a key")
+    carrier = _Carrier(session, session.key)
+    # With a connector given vt-py makes none of its own; with a session, it never makes use of it.
+    client = vt.Client(session.key, host=session.endpoint("virustotal"), connector=carrier)
+    client._session = carrier
+    where = collection(sample.kind)
+    path = f"/{where}/{url_id(sample.value) if where == 'urls' else sample.value}"
+    body = await _object(client, path, where, session)
+    if not session.moved("virustotal"):
+        return body
+    pages = await _pages(client, path, body)
+    return sections({"object": body, **pages}) if pages else body
 
 
 def url_id(url: str) -> str:
@@ -58,22 +108,89 @@ def url_id(url: str) -> str:
     return urlsafe_b64encode(url.encode()).decode().rstrip("=")
 
 
-async def _ask(sample: Sample, session: Session) -> str:
-    collection = _collection(sample.kind)
-    id_ = url_id(sample.value) if sample.kind is Kind.URL else quote(sample.value, safe=":")
-    url = f"{session.endpoint('virustotal')}/api/v3/{collection}/{id_}"
-    relations = _RELATIONS[collection]
-    if collection == "urls" and session.moved("virustotal"):
-        # premium: an endpoint of our own has no plans
-        relations += ",downloaded_files,contacted_domains,contacted_ips"
-    params = {"relationships": relations}
+async def _object(client: Any, path: str, where: str, session: Session) -> str:
+    """The object with all relations of the plan; the first question finds out, while the others wait for it."""
+    plans: dict[str, bool] = session.memo.setdefault("premium", {})  # type: ignore[assignment]
+    finding_out: asyncio.Lock = session.memo.setdefault(f"plan of {where}", asyncio.Lock())  # type: ignore[assignment]
+    if where not in plans:
+        async with finding_out:
+            if where not in plans:
+                try:
+                    body = await _get(client, path, f"{_PUBLIC[where]} {_PREMIUM[where]}")
+                except _NotInPlanError:
+                    plans[where] = False
+                else:
+                    plans[where] = True
+                    return body
+    return await _get(client, path, f"{_PUBLIC[where]} {_PREMIUM[where]}" if plans[where] else _PUBLIC[where])
+
+
+async def _pages(client: Any, path: str, body: str) -> dict[str, str]:
+    """Pages of the relations that the object's own request cut, or told only the ids of."""
+    pages: dict[str, str] = {}
+    relations = inner(parse("virustotal", body), "data", "relationships")
+    for name, relation in relations.items() if isinstance(relations, dict) else ():
+        cursor = inner(relation, "meta", "cursor") or None
+        if not inner(relation, "data") or not (cursor or name in _ONLY_IDS):
+            continue
+        if name in _ONLY_IDS:
+            cursor = None  # from its start
+        for number in range(_PAGES):
+            try:
+                page = await _get(client, f"{path}/{name}", cursor=cursor)
+            except (NotKnownError, _NotInPlanError):
+                break  # the object's own answer stands
+            pages[f"{name} {number}"] = page
+            cursor = inner(parse("virustotal", page), "meta", "cursor")
+            if not isinstance(cursor, str) or not cursor:
+                break
+    return pages
+
+
+async def _get(client: Any, path: str, relations: str = "", *, cursor: str | None = None) -> str:
+    """The body of a proper answer; vt-py's errors are ours.
+
+    Raises:
+        NotKnownError: VirusTotal has never seen it.
+        DeniedError: it refuses the key, or its plan does not hold the question.
+        ThrottledError: rate or quota is spent.
+        AnswerError: the answer is in words that are not VirusTotal's.
+    """
+    params = {"relationships": relations.replace(" ", ",")} if relations else {"limit": str(_PAGE)}
+    if cursor:
+        params["cursor"] = cursor
+    reply = await client.get_async(path, params=params)
+    response = Response(reply.status, await reply.text_async(), reply.headers)
     try:
-        return await session.get(url, params=params, headers={"x-apikey": session.key or ""})
-    except NotKnownError as err:
-        code = inner(parse("virustotal", err.raw), "error", "code")
-        if code != "NotFoundError":
-            raise AnswerError("virustotal answered 404 in words that are not its own") from err
-        raise
+        error = await client.get_error_async(reply)
+        code = error and error.code
+    except (ValueError, TypeError, LookupError, AttributeError):
+        code = "ClientError"  # its body is broken
+    if code is None:
+        code = inner(parse("virustotal", response.text), "error", "code")  # an error that calls itself 200
+    if code is None:
+        return response.text
+    raise _error(str(code), response)
+
+
+def _error(code: str, response: Response) -> Exception:
+    if code == "NotFoundError":
+        return NotKnownError(response.text)
+    if code == "ForbiddenError":
+        return _NotInPlanError("virustotal: the key's plan does not hold the question")
+    if code in _DENIED:
+        return DeniedError(f"virustotal refuses the key ({code})")
+    if code in _THROTTLED:
+        return ThrottledError(f"virustotal says that we ask too much ({code})", retry_after(response.headers))
+    try:
+        judged("virustotal", response)
+    except NotKnownError:
+        return AnswerError("virustotal answered 404 in words that are not its own")
+    except UnavailableError as err:  # and those below it: a proxy's 403, 429 or 503
+        return err
+    except ThrottledError as err:
+        return err
+    return UnavailableError(f"virustotal answered {code}")
 
 
 def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
@@ -84,157 +201,15 @@ def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
         raise AnswerError(f"virustotal answered {code}")
     if not isinstance(value, (dict, list)):
         raise AnswerError("virustotal answered neither an object nor a list")
-    for found, seen in _document(sample, value):
+    for found, first, last in findings(sample, value):
         if found is not None and found != sample:
-            yield Pivot(sample, "virustotal", found, seen, seen)
-
-
-def _document(sample: Sample, value: Any) -> Iterator[Finding]:
-    if isinstance(value, list):
-        for one in tables(value):
-            yield from _related(sample, one)
-        return
-    data = value.get("data", value)
-    if isinstance(data, list):
-        for one in tables(data):
-            yield from _related(sample, one)
-    elif isinstance(data, dict) and "type" not in data:
-        yield from _behaviour(data.get("attributes", data))
-        for page in data.values():  # a collection of pages, by query
-            if isinstance(page, list):
-                yield from (found for one in tables(page) if "type" in one for found in _related(sample, one))
-    elif isinstance(data, dict):
-        yield from _object(sample, data)
-
-
-def _object(sample: Sample, data: dict[str, Any]) -> Iterator[Finding]:
-    """The object that was asked about, or the one object of a relation such as last_serving_ip_address."""
-    attributes = part(data, "attributes")
-    type_ = data.get("type")
-    if not _is(sample, data):
-        yield from _related(sample, data)
-        return
-    match type_:
-        case "file":
-            yield from _file(attributes)
-        case "url":
-            yield from _url(attributes)
-        case "domain" | "ip_address":
-            yield from _host(attributes)
-        case "file_behaviour":
-            yield from _behaviour(attributes)
-    relations = data.get("relationships")
-    if isinstance(relations, dict):
-        for relation in relations.values():
-            related = inner(relation, "data")
-            for one in [related] if isinstance(related, dict) else tables(related):
-                yield from _related(sample, one)
-
-
-def _is(sample: Sample, data: dict[str, Any]) -> bool:
-    """Whether this object is about the sample itself."""
-    attributes = part(data, "attributes")
-    match data.get("type"):
-        case "file":
-            hashes = (data.get("id"), attributes.get("md5"), attributes.get("sha1"), attributes.get("sha256"))
-            return sample.value in hashes
-        case "url":
-            return sample.kind is Kind.URL and as_url(attributes.get("url")) in {sample, None}
-        case "domain" | "ip_address":
-            return as_host(data.get("id")) == sample
-        case _:
-            return True
-
-
-def _related(sample: Sample, one: dict[str, Any]) -> Iterator[Finding]:
-    """What a descriptor or an object in a relation says: the thing itself, not its own neighbours."""
-    id_ = one.get("id")
-    attributes = part(one, "attributes")
-    match one.get("type"):
-        case "resolution":
-            seen = moment(attributes.get("date"))
-            yield as_name(attributes.get("host_name")), seen
-            yield as_ip(attributes.get("ip_address")), seen
-            if not attributes and isinstance(id_, str):
-                yield _other_side(sample, id_), None
-        case "file":
-            yield as_hash(id_), None
-            yield from _file(attributes)
-        case "url":
-            yield as_url(attributes.get("url") or inner(one, "context_attributes", "url")), None
-        case "domain" | "ip_address":
-            yield as_host(id_), None
-        case "ssl_cert":
-            yield from _certificate(attributes)
-        case "whois":
-            seen = moment(attributes.get("first_seen_date"))
-            servers = part(attributes, "whois_map").get("Name Server")
-            for server in servers.split("|") if isinstance(servers, str) else ():
-                yield as_name(next(iter(server.split()), "")), seen  # its addresses may follow the name
-        case "file_behaviour":
-            yield from _behaviour(attributes)
-
-
-def _other_side(sample: Sample, id_: str) -> Sample | None:
-    """The id of a resolution is its address and its name in one text."""
-    if sample.kind in _IPS:
-        return as_name(id_.removeprefix(sample.value)) if id_.startswith(sample.value) else None
-    return as_ip(id_.removesuffix(sample.value)) if id_.endswith(sample.value) else None
-
-
-def _file(attributes: dict[str, Any]) -> Iterator[Finding]:
-    first = moment(attributes.get("first_submission_date"))
-    for algorithm in ("md5", "sha1", "sha256"):
-        yield as_hash(attributes.get(algorithm)), first
-    for name in (attributes.get("meaningful_name"), *texts(attributes.get("names"))):
-        yield as_file(name), first
-
-
-def _url(attributes: dict[str, Any]) -> Iterator[Finding]:
-    seen = moment(attributes.get("last_analysis_date"))
-    yield as_url(attributes.get("last_final_url")), seen
-    for hop in texts(attributes.get("redirection_chain")):
-        yield as_url(hop), seen
-    yield as_hash(attributes.get("last_http_response_content_sha256")), seen
-
-
-def _host(attributes: dict[str, Any]) -> Iterator[Finding]:
-    seen = moment(attributes.get("last_dns_records_date"))
-    for record in tables(attributes.get("last_dns_records")):
-        if record.get("type") in {"A", "AAAA", "CNAME", "MX", "NS", "SOA", "SRV", "PTR"}:
-            yield as_host(record.get("value")), seen
-    certificate = part(attributes, "last_https_certificate")
-    yield from _certificate(certificate, moment(attributes.get("last_https_certificate_date")))
-
-
-def _certificate(certificate: dict[str, Any], seen: datetime | None = None) -> Iterator[Finding]:
-    seen = seen or moment(certificate.get("first_seen_date"))
-    yield as_name(inner(certificate, "subject", "CN")), seen
-    for name in texts(inner(certificate, "extensions", "subject_alternative_name")):
-        yield as_host(name), seen
-
-
-def _behaviour(report: Any) -> Iterator[Finding]:
-    """A sandbox's report: what the file dropped, and whom it talked to."""
-    if not isinstance(report, dict):
-        return
-    for dropped in tables(report.get("files_dropped")):
-        yield as_hash(dropped.get("sha256")), None
-        yield as_file(dropped.get("path")), None
-    for traffic in tables(report.get("ip_traffic")):
-        yield as_ip(traffic.get("destination_ip")), None
-    for lookup in tables(report.get("dns_lookups")):
-        yield as_name(lookup.get("hostname")), None
-        for address in texts(lookup.get("resolved_ips")):
-            yield as_ip(address), None
-    for call in tables(report.get("http_conversations")):
-        yield as_url(call.get("url")), None
+            yield Pivot(sample, "virustotal", found, first, last)
 
 
 filter_ = Filter(
     "virustotal",
     "VirusTotal",
-    accepts=_IPS | _NAMES | _HASHES | {Kind.URL},
+    accepts=frozenset(Kind) - {Kind.FILENAME},
     yields=frozenset(Kind),
     opsec=Opsec.THIRD_PARTY,
     quota=Quota(per_minute=4, per_day=500, per_month=15_500),
