@@ -1,0 +1,282 @@
+"""What Censys's bodies say: hosts, web properties, certificates and DNS of the platform (v3) and of the retired
+Search (v2), each read for what it says about one sample.
+
+A host among the hits of a question about something else stands for its address alone, and for those of its names
+that belong to the sample: what else shares a machine with it is another question.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from threatwalk.errors import AnswerError
+from threatwalk.pivot import Pivot
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources.body import as_host, as_ip, as_name, inner, moment, part, table, tables, texts
+from threatwalk.sources.filter import NotKnownError
+from threatwalk.sources.response import Response, ThrottledError, judged, retry_after
+
+SECTIONS = frozenset({"host", "names", "webproperty", "resolutions", "search", "certificates"})
+"""What our raw answer calls its bodies; the pages of one are numbered (`search 2`)."""
+
+_NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+_SPENT = re.compile(r"insufficient (balance|credits)|full quota", re.IGNORECASE)
+_SUBJECT = re.compile(r"(?:^|[,+/])\s*CN=([^,+/]+)")
+_TOLD = {"rate_limit_exceeded": 429, "unauthorized": 401}  # where a body names its error without a number
+
+Found = tuple[Sample | None, datetime | None, datetime | None]
+
+
+def result(response: Response) -> dict[str, Any] | None:
+    """What lies under `result`; None where Censys says in its own words that it knows nothing.
+
+    Raises:
+        DeniedError, ThrottledError, UnavailableError: as the status says, or the body of a 200.
+        AnswerError: it is no answer of Censys.
+    """
+    if response.status in {402, 403, 422, 429} and _SPENT.search(response.text):
+        raise ThrottledError("censys says that the credits are spent", retry_after(response.headers))
+    try:
+        body = table("censys", judged("censys", response))
+    except NotKnownError as err:
+        if _told(table("censys", response.text)) != 404:
+            raise AnswerError("censys answered 404 in words that are not its own") from err
+        return None
+    if "result" not in body:
+        told = _told(body)
+        if told >= 400 and told != response.status:
+            return result(replace(response, status=told))
+        raise AnswerError("censys answered what is none of its bodies")
+    if not isinstance(body["result"], dict):
+        raise AnswerError("censys answered no result")
+    return body["result"]
+
+
+def _told(body: dict[str, Any]) -> int:
+    """The status that a body itself tells; 0 where it tells none."""
+    for told in (inner(body, "error", "code"), body.get("code"), body.get("status")):
+        if isinstance(told, int):
+            return told
+    return _TOLD.get(str(body.get("error_type")), 0)
+
+
+def read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    """Every relation of a raw answer once, from the first to the last time that a body saw it."""
+    value = table("censys", raw)
+    spans: dict[Sample, tuple[list[datetime], list[datetime]]] = {}
+    for body in _bodies(value):
+        for found, first, last in _body(sample, body):
+            if found is not None and found != sample:
+                firsts, lasts = spans.setdefault(found, ([], []))
+                firsts += [first] if first else []
+                lasts += [last] if last else []
+    for found, (firsts, lasts) in spans.items():
+        yield Pivot(sample, "censys", found, min(firsts, default=None), max(lasts, default=None))
+
+
+def _bodies(value: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    ours = value and all(
+        isinstance(body, dict) and name.partition(" ")[0] in SECTIONS for name, body in value.items()
+    )
+    return value.values() if ours and "result" in next(iter(value.values())) else [value]
+
+
+def _body(sample: Sample, body: dict[str, Any]) -> Iterator[Found]:
+    if "result" not in body and not _bare(body):
+        if _told(body) == 404:
+            return
+        raise AnswerError(f"censys answered: {str(body.get('error') or body.get('detail') or body)[:120]}")
+    content = body.get("result", body)
+    if isinstance(content, dict):
+        yield from _content(sample, content)
+    elif isinstance(content, list):
+        for one in tables(content):
+            yield from _asset(sample, one)
+    elif content is not None:
+        raise AnswerError("censys answered no result")
+
+
+def _bare(body: dict[str, Any]) -> bool:
+    """Whether it is an asset or a page of hits without its envelope, as the packages hand them out."""
+    return (
+        isinstance(body.get("hits"), list)
+        or isinstance(body.get("resource"), dict)
+        or ("ip" in body and ("services" in body or "dns" in body))
+        or ("hostname" in body and "endpoints" in body)
+        or ("names" in body and ("parsed" in body or "fingerprint_sha256" in body))
+    )
+
+
+def _content(sample: Sample, content: dict[str, Any]) -> Iterator[Found]:
+    for hit in tables(content.get("hits")):
+        yield from _asset(sample, hit, sought=True)
+    for record in tables(content.get("records")):
+        yield from _resolution(record)
+    for event in tables(content.get("events")):
+        yield from _event(part(event, "resource") or event)
+    for bearer in (*tables(content.get("hosts")), *tables(content.get("ranges"))):
+        yield from _bearer(bearer)
+    for change in tables(content.get("patch")):
+        yield from _change(change)
+    yield from _buckets(content)
+    yield from _asset(sample, content)
+
+
+def _asset(sample: Sample, asset: dict[str, Any], *, sought: bool = False) -> Iterator[Found]:
+    """A host, a web property or a certificate, in its envelope or bare, told by its keys.
+
+    One that was `sought` is found for the sample, whatever it names; a single one must name it.
+    """
+    for wrapper in ("host_v1", "webproperty_v1", "certificate_v1", "resource"):
+        if isinstance(asset.get(wrapper), dict):
+            yield from _asset(sample, asset[wrapper], sought=sought)
+    if "hostname" in asset:
+        yield from _web_property(sample, asset, sought=sought)
+    elif "ip" in asset:
+        yield from _host(sample, asset, sought=sought)
+    else:
+        added = moment(asset.get("added_at"))
+        yield from ((name, added, None) for name in _certified(asset))
+
+
+def _host(sample: Sample, host: dict[str, Any], *, sought: bool) -> Iterator[Found]:
+    ip, virtual = as_ip(host.get("ip")), as_name(host.get("name"))
+    named = [*_dns(part(host, "dns")), *_endpoints(host)]
+    certificates = list(_certificates(host))
+    if ip == sample:
+        named.append((virtual, None, None))
+        yield from named
+        for names, seen in certificates:
+            yield from ((name, seen, seen) for name in names)
+        return
+    yield from ((ip, first, last) for found, first, last in named if found == sample)
+    if sought or virtual == sample:
+        yield from ((ip, None, None), (virtual, None, None))
+    yield from (one for one in named if _below(sample, one[0]))
+    for names, seen in certificates:
+        if _mentions(sample, names):
+            yield ip, seen, seen
+            yield from ((name, seen, seen) for name in names)
+
+
+def _dns(dns: dict[str, Any]) -> Iterator[Found]:
+    reverse = dns.get("reverse_dns")
+    seen = _resolved(reverse)
+    for name in texts(inner(reverse, "names")):
+        yield as_name(name), seen, seen
+    for name in texts(dns.get("names")):
+        yield as_name(name), None, None
+    for forward in (part(dns, "forward_dns"), part(dns, "records")):
+        for name, entry in forward.items():
+            seen = _resolved(entry)
+            yield as_name(inner(entry, "name") or name), seen, seen
+
+
+def _resolved(entry: Any) -> datetime | None:
+    return moment(inner(entry, "resolve_time") or inner(entry, "resolved_at"))
+
+
+def _endpoints(host: dict[str, Any]) -> Iterator[Found]:
+    """Names under which pages of a host's services were fetched."""
+    for service in tables(host.get("services")):
+        for endpoint in tables(service.get("endpoints")):
+            seen = moment(endpoint.get("scan_time"))
+            yield as_name(endpoint.get("hostname")), seen, seen
+
+
+def _certificates(host: dict[str, Any]) -> Iterator[tuple[list[Sample], datetime | None]]:
+    """The names of each certificate that a host bears, and when it was seen there."""
+    for service in tables(host.get("services")):
+        seen = moment(service.get("scan_time") or service.get("observed_at"))
+        for certificate in (
+            service.get("cert"),
+            service.get("certificate"),
+            inner(service, "tls", "certificates", "leaf_data"),
+        ):
+            if isinstance(certificate, dict):
+                yield list(_certified(certificate)), seen
+
+
+def _certified(certificate: dict[str, Any]) -> Iterator[Sample]:
+    """The names and addresses that a certificate is for."""
+    parsed = part(certificate, "parsed") or certificate
+    alternatives = inner(parsed, "extensions", "subject_alt_name")
+    common = inner(parsed, "subject", "common_name")
+    found = [as_host(name) for name in texts(certificate.get("names"))]
+    found += [as_host(name) for name in texts(inner(alternatives, "dns_names"))]
+    found += [as_host(address) for address in texts(inner(alternatives, "ip_addresses"))]
+    found += [as_name(name) for name in (texts(common) if isinstance(common, list) else [common])]
+    found += [as_name(name) for name in _SUBJECT.findall(str(parsed.get("subject_dn") or ""))]
+    yield from dict.fromkeys(one for one in found if one is not None)
+
+
+def _web_property(sample: Sample, web: dict[str, Any], *, sought: bool) -> Iterator[Found]:
+    hostname, seen = as_host(web.get("hostname")), moment(web.get("scan_time"))
+    addresses = [
+        (as_ip(endpoint.get("ip")), moment(endpoint.get("scan_time")) or seen)
+        for endpoint in tables(web.get("endpoints"))
+    ]
+    names = list(_certified(part(web, "cert")))
+    named = sample in {hostname, *(ip for ip, _ in addresses)} or _mentions(sample, names)
+    if hostname == sample:
+        yield from ((ip, at, at) for ip, at in addresses)
+    if sought or named:
+        yield hostname, seen, seen
+    if named:
+        yield from ((name, seen, seen) for name in names)
+
+
+def _below(sample: Sample, name: Sample | None) -> bool:
+    return name is not None and sample.kind in _NAMES and name.value.endswith(f".{sample.value}")
+
+
+def _mentions(sample: Sample, names: Iterable[Sample]) -> bool:
+    return any(name == sample or _below(sample, name) for name in names)
+
+
+def _resolution(record: dict[str, Any]) -> Iterator[Found]:
+    """A row of passive DNS: the names of an address, or the addresses and servers of a name."""
+    first = moment(record.get("first_seen") or record.get("first_observed"))
+    last = moment(record.get("last_seen") or record.get("last_observed"))
+    for key in ("domain", "ip", "mail_server", "name_server", "mname"):
+        yield as_host(record.get(key)), first, last
+
+
+def _event(event: dict[str, Any]) -> Iterator[Found]:
+    """One event in the history of a host or of a web property."""
+    happened = moment(event.get("event_time"))
+    forward, reverse = part(event, "forward_dns_resolved"), part(event, "reverse_dns_resolved")
+    scan = part(part(event, "endpoint_scanned"), "scan")
+    at = _resolved(forward) or happened
+    yield as_name(forward.get("name")), at, at
+    at = _resolved(reverse) or happened
+    yield from ((as_name(name), at, at) for name in texts(reverse.get("names")))
+    at = moment(scan.get("scan_time")) or happened
+    yield as_name(scan.get("hostname")), at, at
+    yield as_ip(scan.get("ip")), at, at
+
+
+def _bearer(bearer: dict[str, Any]) -> Iterator[Found]:
+    """A host that was seen with a certificate (those that a person tagged are no finding)."""
+    if "tagged_at" not in bearer:
+        first = moment(bearer.get("first_observed_at") or bearer.get("start_time"))
+        last = moment(bearer.get("observed_at") or bearer.get("end_time"))
+        yield as_ip(bearer.get("ip")), first, last
+        yield as_name(bearer.get("name")), first, last
+
+
+def _change(change: dict[str, Any]) -> Iterator[Found]:
+    """One difference between two views of a host: names that came or went."""
+    if "names" in str(change.get("path")).split("/"):
+        value = change.get("value")
+        for name in [value] if isinstance(value, str) else texts(value):
+            yield as_name(name), None, None
+
+
+def _buckets(content: dict[str, Any]) -> Iterator[Found]:
+    """A count by hosts or names; one by ports, products or anything else names no sample."""
+    found = [as_host(bucket.get("key")) for bucket in tables(content.get("buckets"))]
+    if all(found):
+        yield from ((one, None, None) for one in found)
