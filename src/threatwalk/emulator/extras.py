@@ -44,21 +44,18 @@ def _place(url: str) -> str:
 
 
 def _payloads(asked: Sample, found: Sequence[Found]) -> Sequence[Found]:
-    """URLhaus lists a host's own URLs, names a URL's own host, and knows a payload by two hashes and its
-    names at URLs.
+    """URLhaus lists a host's own URLs, names a URL's own host, and knows a payload, by two hashes and some
+    names, if it lay at a URL.
     """
     if asked.kind in _HOSTS:
         return [f for f in found if _place(f.sample.value) == asked.value]
     if asked.kind is Kind.URL:
         own = _place(asked.value)
         return [f for f in found if f.sample.kind not in _HOSTS or f.sample.value == own]
-    served = any(f.sample.kind is Kind.URL for f in found)
+    if not any(f.sample.kind is Kind.URL for f in found):
+        return ()
     other = next((f for f in found if f.sample.kind in _HASHES - {asked.kind}), None)
-    return [
-        f
-        for f in found
-        if f.sample.kind is Kind.URL or f is other or (served and f.sample.kind is Kind.FILENAME)
-    ]
+    return [f for f in found if f is other or f.sample.kind in {Kind.URL, Kind.FILENAME}]
 
 
 def _entries(asked: Sample, found: Sequence[Found]) -> Sequence[Found]:

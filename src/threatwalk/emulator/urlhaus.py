@@ -129,7 +129,7 @@ def _payload(f: Found) -> Body:
 
 
 def _of_payload(asked: Sample, found: Sequence[Found]) -> Body:
-    """Names of the file are those under which it lay at its URLs, so that they need one to stand beside."""
+    """Names of the file are those under which it lay at its URLs, and stand beside them."""
     urls, names = of(found, Kind.URL), of(found, Kind.FILENAME)
     other = first(found, Kind.SHA256 if asked.kind is Kind.MD5 else Kind.MD5)
     both = {asked.kind: asked.value} | ({} if other is None else {other.sample.kind: other.sample.value})
