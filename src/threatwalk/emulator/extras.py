@@ -24,14 +24,15 @@ Says = Callable[[Sample, Sequence[Found]], Sequence[Found]]
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """`share` of what the sources `of` say, as far as `yields` has room for it."""
+    """`share` of what the sources `of` say, as far as `yields` has room for it.
+
+    Where kinds alone do not tell, `says` picks what the interface can say of a sample.
+    """
 
     of: tuple[str, ...]
     share: float
     yields: Yields
-    says: Says | None = (
-        None  # where kinds alone do not tell: which of these the interface can say of a sample
-    )
+    says: Says | None = None
 
 
 def _each(kinds: frozenset[Kind], found: frozenset[Kind]) -> Yields:

@@ -24,13 +24,13 @@ async def _ask(sample: Sample, session: Session) -> str:
 
 
 def _question(sample: Sample) -> dict[str, object]:
-    """Hosts are listed with a port, or as part of a URL: only a search within the entries finds these."""
+    """Hosts are listed with a port, or as part of a URL, and http://host/ without its slash, too: only a
+    search within the entries finds these.
+    """
     if sample.kind in _HASHES:
         return {"query": "search_hash", "hash": sample.value}
     value = sample.value
-    bare = (
-        value.removesuffix("/") if value.count("/") == 3 else value
-    )  # http://host/ is listed without slash, too
+    bare = value.removesuffix("/") if value.count("/") == 3 else value
     return {"query": "search_ioc", "search_term": bare, "exact_match": False}
 
 
