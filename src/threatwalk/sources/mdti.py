@@ -172,8 +172,8 @@ def _hosts(record: dict[str, Any]) -> Iterator[Sample | None]:
     type_ = str(record.get("@odata.type", "")).rpartition(".")[2].lower()
     if type_ in _ARE_HOSTS:
         yield as_host(record.get("id"))
-    if type_ == "hostcookie" or {"domain", "host"} <= record.keys():
-        yield as_host(record.get("domain"))
+    if isinstance(record.get("domain"), str) and "host" in record:  # a cookie
+        yield as_host(record["domain"].lstrip("."))
     subject = inner(record, "sslCertificate", "subject") or record.get("subject")
     yield as_host(inner(subject, "commonName"))
     for name in texts(inner(subject, "alternateName")):
