@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from threatwalk.errors import AnswerError, UnavailableError
@@ -69,13 +69,13 @@ async def _pages(session: Session, sample: Sample, name: str) -> list[str]:
         try:
             body = judged("mdti", response)
         except NotKnownError as err:
-            if not _unknown(table("mdti", err.raw)):
+            if bodies or not _unknown(table("mdti", err.raw)):
                 raise AnswerError("mdti answered 404 in words that are not its own") from err
             break
         value = table("mdti", body)
-        if name != "whois" and not isinstance(value.get("value"), list):
-            raise AnswerError(f"mdti answered no list of {name}")
         _refuse(value)
+        if "id" not in value if name == "whois" else not isinstance(value.get("value"), list):
+            raise AnswerError(f"mdti answered no {name}")
         bodies.append(body)
         following = value.get("@odata.nextLink")
         if not isinstance(following, str):
@@ -103,8 +103,7 @@ async def _with(token: Token, session: Session, url: str) -> Response:
 
 async def _token(session: Session) -> Token:
     """The token of the application: one request for all questions of an hour."""
-    lock = session.memo.setdefault("lock", asyncio.Lock())
-    assert isinstance(lock, asyncio.Lock)
+    lock = cast("asyncio.Lock", session.memo.setdefault("lock", asyncio.Lock()))
     async with lock:
         kept = session.memo.get("token")
         if not isinstance(kept, Token) or kept.until <= time.monotonic():

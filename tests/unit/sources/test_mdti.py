@@ -15,7 +15,7 @@ from threatwalk.sources.response import DeniedError, Response, ThrottledError
 
 NAME = parse("domain:example.org")
 ADDRESS = parse("ipv4:198.51.100.7")
-EMPTY = {"value": []}
+EMPTY = {"value": [], "id": "of a whois record"}
 HOSTS = "https://mdti/v1.0/security/threatIntelligence/hosts"
 
 
