@@ -52,11 +52,14 @@ def report(md5: Sample, found: Sequence[Found], received: datetime) -> str:
     parts = [_HEAD, *_summary(md5, own, received, size)]
     parts += _title("file_mod", "File System Modifications")
     parts += _files([s for s in (md5, own) if s], names, dropped, size)
-    if hosts or urls:
-        parts += _title("other_mod", "Other details")
-        parts += _listed("Host Name", "was requested from a host database", hosts)
-        parts += _connected([host for host in hosts if number(f"connected {host}") % 2])
-        parts += _listed("data identified by the following URL", _REQUESTED, urls, lead="The")
+    parts += _title("other_mod", "Other details")
+    mark = f"{number(f'mutex {md5.value}'):x}"
+    parts += _listed(
+        "Mutex object", "was created", [mark], lead="To mark the presence in the system, the following"
+    )
+    parts += _listed("Host Name", "was requested from a host database", hosts)
+    parts += _connected([host for host in hosts if number(f"connected {host}") % 2])
+    parts += _listed("data identified by the following URL", _REQUESTED, urls, lead="The")
     return "".join([*parts, _TAIL])
 
 

@@ -7,19 +7,22 @@ is parsed leniently, without entities, DTDs or network, and only within a size.
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-
-from lxml import etree
+from typing import TYPE_CHECKING
 
 from threatwalk.errors import AnswerError
 from threatwalk.sample import Sample
 from threatwalk.sources.body import as_file, as_hash, as_host, as_url
 
+if TYPE_CHECKING:
+    from lxml.etree import HTMLParser, XMLParser, _Element
+
 _MAX_CHARS = 8_000_000  # the longest report on record has 71,000
 _PARTS = ("year", "month", "day", "hour", "minute", "second")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
-_is_xml = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|\s)*<report[\s>]", re.DOTALL).match
+_is_xml = re.compile(r"(?:<\?xml[^>]*>|<!--.*?-->|\s)*+<report[\s>]", re.DOTALL).match
 _declaration = re.compile(r"\s*<\?xml[^>]*\?>")
+_line_break = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _hashes = re.compile(r"\b(?:MD5|SHA-?1|SHA-?256):\s*(?:0x)?([0-9a-fA-F]+)").findall
 _report_link = re.compile(r"report\.aspx\?md5=([0-9a-fA-F]{32})\b").search
 _page_link = re.compile(r"reports\.aspx\?(?:.*&)?page=([0-9]{1,4})\b").search
@@ -47,7 +50,7 @@ _COLUMNS = (
 Finding = tuple[Sample | None, datetime | None, str | None]
 
 
-def parsed(page: str) -> etree._Element:
+def parsed(page: str) -> "_Element":
     """The tree of one page.
 
     Raises:
@@ -61,9 +64,11 @@ def parsed(page: str) -> etree._Element:
     return root
 
 
-def _xml(page: str) -> etree._Element | None:
+def _xml(page: str) -> "_Element | None":
     if not page.rstrip().endswith("</report>"):
         return None
+    from lxml import etree  # noqa: PLC0415 - 15 ms that only this source should cost
+
     parser = etree.XMLParser(
         encoding="utf-8",
         recover=True,
@@ -72,31 +77,35 @@ def _xml(page: str) -> etree._Element | None:
         load_dtd=False,
         huge_tree=False,
     )
-    return _tree(_declaration.sub("", page, count=1), parser)
+    root = _tree(_declaration.sub("", page, count=1), parser)
+    return root if root is not None and root.tag == "report" else None
 
 
-def _html(page: str) -> etree._Element | None:
+def _html(page: str) -> "_Element | None":
     if "</html" not in page[-1000:].lower():
         return None
+    from lxml import etree  # noqa: PLC0415
+
+    page = _line_break.sub("\n", page)  # or names on lines of their own would run together
     root = _tree(page, etree.HTMLParser(encoding="utf-8", no_network=True, huge_tree=False))
     if root is None:
         return None
     own = (
         "ThreatExpert" in (root.findtext(".//title") or "") or root.find(".//*[@id='txtResults']") is not None
     )
-    for line in root.iter("br"):
-        line.tail = f"\n{line.tail or ''}"
     return root if own else None
 
 
-def _tree(page: str, parser: etree.XMLParser | etree.HTMLParser) -> etree._Element | None:
+def _tree(page: str, parser: "XMLParser | HTMLParser") -> "_Element | None":
+    from lxml import etree  # noqa: PLC0415
+
     try:
         return etree.fromstring(page.encode("utf-8", "replace"), parser)
     except (etree.LxmlError, ValueError):
         return None
 
 
-def findings(root: etree._Element) -> Iterator[Finding]:
+def findings(root: "_Element") -> Iterator[Finding]:
     """What a page says, when, and the report that it cites for it."""
     if root.tag == "report":
         yield from _xml_report(root)
@@ -105,24 +114,24 @@ def findings(root: etree._Element) -> Iterator[Finding]:
         yield from _html_report(root)
 
 
-def listed(root: etree._Element) -> Iterator[Finding]:
+def listed(root: "_Element") -> Iterator[Finding]:
     """The files in a list of reports, and when each was analysed."""
     for link in root.iter("a"):
         found = _report_link(link.get("href") or "")
         if found:
-            row = next(link.iterancestors("tr"), None)
-            date = _text(next(row.iter("td"))) if row is not None else ""
+            row = next(link.iterancestors("tr"), link)
+            date = next(map(_text, row.iter("td")), "")
             report = f"http://www.threatexpert.com/report.aspx?md5={found[1].lower()}"
             yield as_hash(found[1]), _moment(date), report
 
 
-def goes_on(root: etree._Element, number: int) -> bool:
+def goes_on(root: "_Element", number: int) -> bool:
     """Whether page `number` of a list links to the page that follows."""
     links = (_page_link(link.get("href") or "") for link in root.iter("a"))
     return any(link is not None and int(link[1]) == number + 1 for link in links)
 
 
-def _html_report(root: etree._Element) -> Iterator[Finding]:
+def _html_report(root: "_Element") -> Iterator[Finding]:
     """Headings are items of the outermost lists; what they announce follows as inner items or as a table."""
     seen: datetime | None = None
     heading = ""
@@ -144,7 +153,7 @@ def _html_report(root: etree._Element) -> Iterator[Finding]:
             yield from ((found, seen, None) for found in _item(heading, _text(node)))
 
 
-def _outermost(item: etree._Element) -> bool:
+def _outermost(item: "_Element") -> bool:
     lists = item.getparent()
     return lists is None or lists.getparent() is None or lists.getparent().tag not in {"ul", "ol", "li"}
 
@@ -164,7 +173,7 @@ def _cell(column: str, text: str) -> Iterator[Sample | None]:
             yield from values(text)
 
 
-def _xml_report(root: etree._Element) -> Iterator[Finding]:
+def _xml_report(root: "_Element") -> Iterator[Finding]:
     seen: datetime | None = None
     for node in root.iter():
         if not isinstance(node.tag, str):
@@ -175,14 +184,14 @@ def _xml_report(root: etree._Element) -> Iterator[Finding]:
             yield _ELEMENTS[node.tag](node.text or ""), seen, None
 
 
-def _victims(node: etree._Element) -> bool:
+def _victims(node: "_Element") -> bool:
     """Whether an element names a file of the victim's: modified or deleted, not dropped."""
     return node.tag == "filename" and any(
         above.tag.startswith(("modified_", "deleted_")) for above in node.iterancestors()
     )
 
 
-def _parts(node: etree._Element) -> datetime | None:
+def _parts(node: "_Element") -> datetime | None:
     try:
         year, month, day, hour, minute, second = (int(node.findtext(name) or "") for name in _PARTS)
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
@@ -207,7 +216,7 @@ def _moment(text: str) -> datetime | None:
     return None
 
 
-def _text(node: etree._Element) -> str:
+def _text(node: "_Element") -> str:
     return "".join(node.itertext()).strip()
 
 
