@@ -34,8 +34,9 @@ Records = dict[str, list[str]]  # type of record -> its values as a zone file wr
 def records(asked: Sample, found: list[Sample]) -> Records:
     """The zone of one name or address: which record carries each sample that DNS knows for it.
 
-    Addresses are A and AAAA, names for an address PTR. Of a name's names, `ns1.` and the like are NS,
-    `mail.` and the like MX; one other name of a deeper name is its CNAME, several are MX.
+    Addresses are A and AAAA, names for an address PTR. Of a name's names, `ns1.` and the like are NS (the first
+    is the SOA's primary), `mail.` and the like MX, `_spf.` and the like stand in a TXT record of senders. A service's
+    (`_sip._tcp.`) others are SRV; one other name of a deeper name is its CNAME, several are MX.
     """
     zone: Records = {}
     if asked.kind in {Kind.IPV4, Kind.IPV6}:
@@ -52,10 +53,16 @@ def records(asked: Sample, found: list[Sample]) -> Records:
             continue
         elif label.startswith(("ns", "dns")):
             zone.setdefault("NS", []).append(f"{s.value}.")
+        elif label.startswith(("spf", "_spf")):
+            zone.setdefault("TXT", []).append(f"include:{s.value}")
+        elif asked.value.startswith("_"):
+            zone.setdefault("SRV", []).append(f"0 5 5060 {s.value}.")
         elif label.startswith(("mail", "mx", "smtp")):
             zone.setdefault("MX", []).append(f"{10 * len(zone.get('MX', [])) + 10} {s.value}.")
         else:
             others.append(s.value)
+    if "TXT" in zone:
+        zone["TXT"] = [f'"v=spf1 {" ".join(zone["TXT"])} -all"']
     if len(others) == 1 and asked.kind is Kind.HOSTNAME and not zone.keys() & {"NS", "MX"}:
         zone["CNAME"] = [f"{others[0]}."]
     elif others:

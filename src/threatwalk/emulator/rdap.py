@@ -130,13 +130,11 @@ def _domain(world: Answers, request: Request, text: str) -> Reply:
 
 
 def _domain_body(request: Request, found: Registration) -> Body:
-    # A name server's own dates say when this domain was first and last seen to use it.
     servers = [
         {
             "objectClassName": "nameserver",
             "ldhName": f.sample.value,
             "links": _self(request, f"nameserver/{f.sample.value}"),
-            "events": _events(registration=f.first_seen, last_changed=f.last_seen),
         }
         for f in found.nameservers
     ]
@@ -172,7 +170,8 @@ def _ip(world: Answers, request: Request, text: str) -> Reply:
         address = ipaddress.ip_address(text.partition("/")[0])
     except ValueError:
         return _error(400, "Bad Request")
-    if not world.knows(host(address.compressed)):
+    asked = host(address.compressed)
+    if not world.knows(asked):
         return _error(404, "Not Found")
     length = 24 if address.version == 4 else 48
     network = ipaddress.ip_network(f"{address}/{length}", strict=False)
@@ -195,8 +194,21 @@ def _ip(world: Answers, request: Request, text: str) -> Reply:
             "events": [{"eventAction": "last changed", "eventDate": _PUBLICATION}],
             "entities": [],
             "notices": _NOTICES,
+            **_reverse(address, [f.sample.value for f in world.answer("whois", asked)]),
         }
     )
+
+
+def _reverse(address: ipaddress.IPv4Address | ipaddress.IPv6Address, servers: list[str]) -> Body:
+    """The name servers of an address's reverse zone, in the words of the one regional registry that tells them."""
+    if not servers:
+        return {}
+    zone = {
+        "startAddress": str(address),
+        "endAddress": str(address),
+        "nameservers": [{"objectClassName": "nameserver", "ldhName": name} for name in servers],
+    }
+    return {"lacnic_reverseDelegations": [zone]}
 
 
 def _nameserver(world: Answers, request: Request, text: str) -> Reply:

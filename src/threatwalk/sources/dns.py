@@ -6,6 +6,7 @@ object for each type asked.
 """
 
 import asyncio
+import ipaddress
 import json
 import re
 from collections.abc import Iterator
@@ -29,14 +30,25 @@ _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 
 # CNAME needs no question of its own: a resolver answers every type with the chain that leads there.
-_FORWARD = tuple(map(dns.rdatatype.from_text, ("A", "AAAA", "MX", "NS", "TXT")))
+_FORWARD = tuple(map(dns.rdatatype.from_text, ("A", "AAAA", "MX", "NS", "SOA", "TXT")))
+_SERVICE = (dns.rdatatype.SRV, *_FORWARD)  # _sip._tcp.example.org and the like; no other name has SRV records
 _REVERSE = (dns.rdatatype.PTR,)
-_KNOWING = frozenset({dns.rcode.NOERROR, dns.rcode.NXDOMAIN})
+_KNOWING = frozenset({int(dns.rcode.NOERROR), int(dns.rcode.NXDOMAIN)})
 _SPF = re.compile(
-    r"[+?~-]?(?:ip4|ip6):([0-9a-f.:]+)(/\d+)?|[+?~-]?(?:include|a|mx|exists):(\S+)|redirect=(\S+)"
+    r"(?:^|\s)(?:[+?~-]?ip[46]:([0-9a-f.:]+)(/\d+)?|(?:[+?~-]?(?:include|a|mx|ptr|exists):|redirect=)([^\s/]+)\S*)(?=\s|$)"
 )
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+# Each network has machines at these addresses: as pivots they would tie strangers together. Sinkholes and parking
+# hosts are real machines, and stay: the gate's warning lists mark them.
+_EVERYWHERE: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
+    *map(
+        ipaddress.IPv4Network, ("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12")
+    ),
+    *map(ipaddress.IPv4Network, ("192.168.0.0/16", "224.0.0.0/3")),
+    *map(ipaddress.IPv6Network, ("::/127", "fc00::/7", "fe80::/10", "ff00::/8")),
+]
 
-# Where the name stands in a record's data, counted from its end (MX: preference name; SOA: mname first).
+# Where the name stands in a record's data (MX: preference name; SOA: mname first).
 _NAME_FIELD = {2: 0, 5: 0, 12: 0, 15: 1, 33: 3, 6: 0}  # NS CNAME PTR MX SRV SOA
 
 
@@ -68,8 +80,9 @@ async def _ask(sample: Sample, session: Session) -> str:
 def _question(sample: Sample) -> tuple[dns.name.Name, tuple[dns.rdatatype.RdataType, ...]]:
     if sample.kind in _IPS:
         return dns.reversename.from_address(sample.value), _REVERSE
+    types = _SERVICE if sample.value.startswith("_") else _FORWARD
     try:
-        return dns.name.from_text(sample.value), _FORWARD
+        return dns.name.from_text(sample.value), types
     except dns.exception.DNSException as err:
         raise AnswerError(f"{sample} is no name that DNS can carry") from err
 
@@ -103,28 +116,31 @@ def _shown(response: dns.message.Message) -> dict[str, Any]:
 
 
 def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+    """Reads our own responses and a single one of DNS over HTTPS alike."""
     body = table("dns", raw)
     responses = body.get("responses", [body])
-    if not isinstance(responses, list) or not all(
-        isinstance(response, dict) and isinstance(response.get("Status"), int) for response in responses
-    ):
+    if not isinstance(responses, list) or not all(map(_is_response, responses)):
         raise AnswerError("dns answered what is no DNS answer")
     for response in responses:
-        if response["Status"] not in _KNOWING:
-            raise AnswerError(f"dns answered {dns.rcode.to_text(dns.rcode.Rcode(response['Status']))}")
+        if response["Status"] not in _KNOWING or response.get("TC") is True:
+            raise AnswerError(f"dns answered with status {response['Status']}, or not all")
         for record in tables(response.get("Answer")):
             for found in _found(record):
                 if found != sample:
                     yield Pivot(sample, "dns", found)
 
 
+def _is_response(value: Any) -> bool:
+    return isinstance(value, dict) and type(value.get("Status")) is int
+
+
 def _found(record: dict[str, Any]) -> Iterator[Sample]:
     type_, data = record.get("type"), record.get("data")
-    if not isinstance(data, str):
+    if not isinstance(data, str) or not isinstance(type_, int):
         return
     found = None
     if type_ in {dns.rdatatype.A, dns.rdatatype.AAAA}:
-        found = as_ip(data)
+        found = _machine(data)
     elif type_ in _NAME_FIELD:
         fields = data.split()
         found = as_name(fields[_NAME_FIELD[type_]]) if len(fields) > _NAME_FIELD[type_] else None
@@ -134,18 +150,27 @@ def _found(record: dict[str, Any]) -> Iterator[Sample]:
         yield found
 
 
+def _machine(text: str) -> Sample | None:
+    """An address; None where it names no machine of its own."""
+    found = as_ip(text)
+    if found is None:
+        return None
+    address = ipaddress.ip_address(found.value)
+    return None if any(address in network for network in _EVERYWHERE) else found
+
+
 def _spf(text: str) -> Iterator[Sample]:
     """The single addresses and names that an SPF record (RFC 7208) allows to send mail."""
-    plain = text.replace('" "', "").strip('"')
-    if not plain.lower().startswith("v=spf1"):
+    plain = ("".join(_QUOTED.findall(text)) or text).strip().lower()
+    if not plain.startswith("v=spf1"):
         return
-    for ip, length, name, redirect in _SPF.findall(plain.lower()):
+    for ip, length, name in _SPF.findall(plain):
         if ip:
-            found = as_ip(ip)
+            found = _machine(ip)
             whole = {Kind.IPV4: "/32", Kind.IPV6: "/128"}
             if found and length in {"", whole[found.kind]}:
                 yield found  # a range names no single sample
-        elif (host := as_name((name or redirect).partition("/")[0])) is not None:
+        elif (host := as_name(name)) is not None:
             yield host
 
 

@@ -35,3 +35,12 @@ def test_an_address_points_to_all_its_names() -> None:
 
 def test_nothing_found_is_an_empty_zone() -> None:
     assert records(IP, []) == records(HOST, []) == {}
+
+
+def test_a_service_has_servers_and_a_domain_has_senders() -> None:
+    service = Sample(Kind.HOSTNAME, "_sip._tcp.example.com")
+
+    assert records(service, named("sip.example.com")) == {"SRV": ["0 5 5060 sip.example.com."]}
+    assert records(DOMAIN, named("_spf.host.net", "spf2.host.net")) == {
+        "TXT": ['"v=spf1 include:_spf.host.net include:spf2.host.net -all"']
+    }
