@@ -132,7 +132,9 @@ def _related(sample: Sample, one: dict[str, Any]) -> Iterator[Finding]:
             yield as_hash(id_), None, None
             yield from _file(attributes)
         case "url":
-            yield as_url(attributes.get("url") or inner(one, "context_attributes", "url")), None, None
+            told = attributes.get("url") or inner(one, "context_attributes", "url")
+            for url in told if isinstance(told, list) else [told]:
+                yield as_url(url), None, None
         case "domain" | "ip_address":
             yield as_host(id_), None, None
         case "ssl_cert":

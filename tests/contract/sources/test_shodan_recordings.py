@@ -55,6 +55,44 @@ def test_every_recorded_body_is_read(shared: Path) -> None:
             id="hosts",
         ),
         pytest.param(
+            "shodan",
+            "wtfis_shodan_gist_2.json",
+            "hostname:gist.github.com",
+            {"ipv4:13.234.210.38", "ipv4:192.30.255.113", "ipv4:13.234.176.102"},
+            id="three hosts, one without services",
+        ),
+        pytest.param(
+            "shodan",
+            "wtfis_shodan_wired.json",
+            "hostname:www.wired.com",
+            {"ipv4:199.232.34.194", "ipv4:199.232.254.194", "ipv4:151.101.158.194"},
+            id="three hosts",
+        ),
+        pytest.param(
+            "shodan", "shodanx_Host__count_with_facets_1_2_2_1.json", "ipv4:1.1.1.1", set(), id="a count"
+        ),
+        pytest.param(
+            "shodan", "shodanx_Host__tokens_1_4_1.json", "ipv4:1.1.1.1", set(), id="words of a query"
+        ),
+        pytest.param("shodan", "shodanx_Labs__honeyscore_1_1_1.json", "ipv4:1.1.1.1", set(), id="a score"),
+        pytest.param("shodan", "shodanx_REST__info_1_3_1.json", "ipv4:1.1.1.1", set(), id="an account"),
+        pytest.param("shodan", "shodanx_REST__protocols_1_2_1.json", "ipv4:1.1.1.1", set(), id="protocols"),
+        pytest.param("shodan", "shodanx_Scan__get_by_id_1_2_1.json", "ipv4:1.1.1.1", set(), id="a scan"),
+        pytest.param(
+            "shodan_internetdb",
+            "mihari_Mihari_Enrichers_Shodan_ip_1_1_1_1.json",
+            "ipv4:1.1.1.1",
+            {"hostname:one.one.one.one"},
+            id="InternetDB with one name",
+        ),
+        pytest.param(
+            "shodan_internetdb",
+            "mihari_Mihari_Models_Artifact__enrich_by_enricher_with_Shodan_1_7_2_2.json",
+            "ipv4:1.1.1.1",
+            {"hostname:one.one.one.one"},
+            id="InternetDB with more ports",
+        ),
+        pytest.param(
             "shodan_internetdb",
             "capture_1.1.1.1.json",
             "ipv4:1.1.1.1",
@@ -83,10 +121,20 @@ def test_a_banner_dates_what_it_bears(shared: Path) -> None:
     assert datetime(2023, 3, 10, 22, 9, 15, 354282, tzinfo=UTC) in {pivot.first_seen for pivot in named}
 
 
-def test_a_search_yields_the_addresses_of_its_matches(shared: Path) -> None:
+def test_a_search_yields_the_addresses_of_its_matches_and_their_names(shared: Path) -> None:
     read = found("shodan", "ipv4:203.0.113.9", body(shared, "shodanx_Host__search_with_facets_1_3_2_1.json"))
 
-    assert {"ipv4:23.231.182.234", "ipv4:37.17.224.202", "domain:webgo24.de"} <= read
+    assert len([one for one in read if one.startswith("ipv4:")]) == 100
+    assert {
+        *("ipv4:23.231.182.234", "ipv4:37.17.224.202", "domain:webgo24.de"),
+        *("hostname:cloudserver066643.home.pl", "domain:home.pl", "hostname:bitrix.nvhost.ru"),
+        # names of a certificate whose subjectAltName takes 250 bytes
+        *("hostname:webpack.hosteurope.de", "hostname:mail.server-he.de", "domain:server-he.ch"),
+        *("hostname:ftp.server-he.ch", "domain:mywebdav.de", "hostname:storage.hosteurope.de"),
+        # one with an address among its names, and one that calls itself by a URL
+        *("domain:fritz.box", "hostname:www.myfritz.box", "hostname:cjvh9iajqkzsrfaa.myfritz.net"),
+        "hostname:server.sendrmesh.com",  # its subject ends in a line break
+    } <= read
 
 
 def test_a_domain_yields_its_subdomains_and_the_values_of_its_records() -> None:
@@ -105,11 +153,44 @@ def test_a_domain_yields_its_subdomains_and_the_values_of_its_records() -> None:
     }
 
 
+def test_our_own_envelope_is_read_body_by_body_and_a_dated_finding_once() -> None:
+    raw = (
+        '{"host": {"ip_str": "198.51.100.7", "hostnames": ["www.example.org"], "data": ['
+        '{"timestamp": "2024-01-02T03:04:05.000000", "hostnames": ["www.example.org"], "domains": []}]},'
+        '"reverse": {"198.51.100.7": ["www.example.org", "mail.example.org"]},'
+        '"certificate 1": {"total": 1, "matches": [{"ip_str": "198.51.100.8", "timestamp": "2024-02-03T04:05:06"}]}}'
+    )
+    read = pivots("shodan", parse("ipv4:198.51.100.7"), raw)
+
+    assert {(str(pivot.found), pivot.first_seen) for pivot in read} == {
+        ("hostname:www.example.org", datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("hostname:mail.example.org", None),
+        ("ipv4:198.51.100.8", datetime(2024, 2, 3, 4, 5, 6, tzinfo=UTC)),
+    }
+
+
+def test_a_search_by_facets_yields_the_addresses_and_names_that_it_counts() -> None:
+    raw = (
+        '{"matches": [], "total": 2, "facets": {"ip": [{"count": 1, "value": "198.51.100.8"}],'
+        '"hostname": [{"count": 1, "value": "www.example.org"}], "country": [{"count": 2, "value": "NL"}]}}'
+    )
+
+    assert found("shodan", "ipv4:198.51.100.7", raw) == {"ipv4:198.51.100.8", "hostname:www.example.org"}
+
+
 def test_what_shodan_never_saw_is_empty() -> None:
     assert found("shodan", "ipv4:198.51.100.4", '{"error": "No information available for that IP."}') == set()
+    assert found("shodan", "ipv4:198.51.100.4", '{"detail": "No information available"}') == set()
 
 
-@pytest.mark.parametrize("raw", ["", '"ok"', "null", '{"error": "Invalid API key"}', '{"matches": ['])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *("", '"ok"', "null", "<html><body>401 Unauthorized</body></html>", '{"matches": ['),
+        *('{"error": "Invalid API key"}', '{"error": "Rate limit exceeded.", "status": 429}'),
+        '{"detail": [{"loc": ["path", "ip"], "msg": "value is not a valid IPv4 address"}]}',
+    ],
+)
 def test_what_is_no_answer_is_refused(raw: str) -> None:
     with pytest.raises(AnswerError):
         pivots("shodan", ELSEWHERE, raw)
