@@ -11,20 +11,18 @@ lookups or more, a name besides a search (5 credits in the plan Starter); of a l
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from importlib import import_module
-from typing import Any, cast
-
-import httpx
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING, cast
 
 from threatwalk.errors import AnswerError, UnavailableError
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources import censys_bodies, censys_legacy
+from threatwalk.sources import censys_bodies
 from threatwalk.sources.body import sections
-from threatwalk.sources.carriers import HttpxCarrier
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
-from threatwalk.sources.response import DeniedError, Response
+from threatwalk.sources.response import DeniedError
+
+if TYPE_CHECKING:
+    from threatwalk.sources.censys_client import Use
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
@@ -36,23 +34,11 @@ _FIELDS = [*_NAMING, "host.ip", "web.port", "web.scan_time", "web.endpoints.ip"]
 _DUE = {"host": "resource", "webproperty": "resource", "resolutions": "records", "search": "hits"}
 _PLANNED = frozenset({"resolutions", "search"})  # sections that not every plan holds
 
-Use = Callable[[Any, dict[str, str]], Awaitable[object]]
-"""What to call on the package's `GlobalData`; the table holds the token of a further page."""
-
-
-class _Carrier(HttpxCarrier):
-    """Keeps the answer as it came."""
-
-    last: Response | None = None
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        made = await super().handle_async_request(request)
-        self.last = Response(made.status_code, made.text, dict(made.headers))
-        return made
-
 
 async def _ask(sample: Sample, session: Session) -> str:
     if session.moved("censys_legacy") and not session.moved("censys"):
+        from threatwalk.sources import censys_legacy  # noqa: PLC0415 - start-up time
+
         return await censys_legacy.ask(sample, session)
     async with _turn(session):
         return await _ask_ip(sample, session) if sample.kind in _IPS else await _ask_name(sample, session)
@@ -106,12 +92,15 @@ def _known(bodies: dict[str, str]) -> str:
     return raw
 
 
-async def _pages(session: Session, section: str, use: Use) -> dict[str, str]:
+async def _pages(session: Session, section: str, use: "Use") -> dict[str, str]:
     """The pages of a section; none where Censys knows nothing, or where the plan does not hold the section."""
+    from threatwalk.sources.censys_client import call  # noqa: PLC0415 - start-up time
+
+    organization, token = _key(session)
     bodies: dict[str, str] = {}
     page: dict[str, str] = {}
     while section not in _refused(session):
-        response = await _call(session, use, page)
+        response = await call(session, use, page, token=token, organization=organization)
         try:
             result = censys_bodies.result(response)
         except DeniedError:
@@ -124,36 +113,11 @@ async def _pages(session: Session, section: str, use: Use) -> dict[str, str]:
         if _DUE[section] not in result:
             raise AnswerError(f"censys answered no {_DUE[section]} in its {section}")
         bodies[f"{section} {len(bodies) + 1}" if bodies else section] = response.text
-        token = result.get("next_page_token")
-        if not isinstance(token, str) or not token or len(bodies) == _most(session):
+        following = result.get("next_page_token")
+        if not isinstance(following, str) or not following or len(bodies) == _most(session):
             break
-        page = {"page_token": token}
+        page = {"page_token": following}
     return bodies
-
-
-async def _call(session: Session, use: Use, page: dict[str, str]) -> Response:
-    """The answer to what the package asks; what it thinks of the answer is left aside."""
-    package = await asyncio.to_thread(_package)  # its models take two seconds, once
-    organization, token = _key(session)
-    carrier = _Carrier(session)
-    async with httpx.AsyncClient(transport=carrier, trust_env=False) as client:
-        sdk = package.SDK(
-            personal_access_token=token,
-            server_url=session.endpoint("censys"),
-            client=httpx.Client(transport=httpx.BaseTransport(), trust_env=False),  # nothing leaves by it
-            async_client=client,
-        )
-        sdk.sdk_configuration.globals.organization_id = organization  # or it would look in the environment
-        with suppress(package.models.SDKBaseError, package.models.NoResponseError):
-            await use(sdk.global_data, page)
-    if carrier.last is None:
-        raise AnswerError("censys gave no answer")
-    return carrier.last
-
-
-def _package() -> Any:
-    import_module("censys_platform.global_data")
-    return import_module("censys_platform")
 
 
 def _key(session: Session) -> tuple[str | None, str]:

@@ -75,6 +75,7 @@ def _clients(session: Session, carrier: _Carrier) -> tuple[Any, Any]:
                 max_retries=1,
             )
         api._session.trust_env = False
+        api._session.max_redirects = 0  # where one leads is not ours to follow
         api._session.mount("http://", carrier)
         api._session.mount("https://", carrier)
         made.append(api)
@@ -105,7 +106,7 @@ def _call(carrier: _Carrier, use: Use, cursor: str | None) -> Response:
     from censys.common.exceptions import CensysException  # noqa: PLC0415
 
     carrier.last = None
-    with suppress(CensysException, LookupError, TypeError):
+    with suppress(CensysException, requests.TooManyRedirects, LookupError, TypeError):
         use(cursor)
     return _kept(carrier)
 
