@@ -145,6 +145,9 @@ class Gate:
     tlp: dict[str, str]
     pap: dict[str, str]
     active_dns: bool
+    warning_lists: tuple[str, ...]
+    exact_lists: tuple[str, ...]
+    known_good: tuple[str, ...]
     fresh_days: float
     timeout_s: float
     max_bytes: int

@@ -1,7 +1,7 @@
 """A pivot is one thing that a filter found; an answer is everything that it said."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -39,7 +39,9 @@ class Answer:
 
     `asked_at` is when the source was asked (None: never). `reason` says why an answer FAILED or was
     NOT_ASKED, for a person to read. `cut` counts pivots beyond the cap of an exploding answer.
-    `archived` is true when no network call was made for it.
+    `archived` is true when no network call was made for it. `by` names the source that answered in place of
+    the one asked, which is retired or not here (None: the source itself). `benign` says why the sample is no
+    part of a threat, where that is the reason for not asking.
     """
 
     outcome: Outcome
@@ -48,6 +50,8 @@ class Answer:
     reason: str | None = None
     cut: int = 0
     archived: bool = False
+    by: str | None = None
+    benign: str | None = None
 
 
 def capped(pivots: Iterable[Pivot], limit: int) -> tuple[tuple[Pivot, ...], int]:
@@ -61,6 +65,11 @@ def capped(pivots: Iterable[Pivot], limit: int) -> tuple[tuple[Pivot, ...], int]
         return tuple(chosen), 0
     kept = set(found[:limit])
     return tuple(pivot for pivot in chosen if pivot.found in kept), len(found) - len(kept)
+
+
+def renamed(pivots: Iterable[Pivot], name: str) -> Iterable[Pivot]:
+    """Pivots under the name of the filter that was asked, whoever answered in its place."""
+    return (pivot if pivot.filter == name else replace(pivot, filter=name) for pivot in pivots)
 
 
 LookUp = Callable[[str, Sample], Awaitable[Answer]]

@@ -73,6 +73,8 @@ def _question(question: Question) -> dict[str, Any]:
         "asked_at": _time(answer.asked_at),
         "archived": answer.archived,
         "cut": answer.cut,
+        **({"by": answer.by} if answer.by else {}),
+        **({"benign": answer.benign} if answer.benign else {}),
         "pivots": [_pivot(p, question) for p in answer.pivots],
     }
 
@@ -140,6 +142,8 @@ def _read_question(raw: dict[str, Any]) -> Question:
         reason=raw["reason"],
         cut=raw["cut"],
         archived=raw["archived"],
+        by=raw.get("by"),
+        benign=raw.get("benign"),
     )
     return Question(name, asked, answer)
 

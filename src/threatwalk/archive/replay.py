@@ -7,7 +7,7 @@ from datetime import datetime
 from threatwalk.archive import rows
 from threatwalk.archive.store import Archive, Stored
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Answer, LookUp, Outcome, Pivot, capped
+from threatwalk.pivot import Answer, LookUp, Outcome, Pivot, capped, renamed
 from threatwalk.sample import Sample
 
 Reader = Callable[[Sample, str], Iterable[Pivot]]
@@ -35,6 +35,7 @@ class Said:
     asked_at: datetime | None  # of the newest answer
     unread: tuple[str, ...]
     answered: bool
+    by: str | None = None  # who gave the newest answer in the filter's place
 
 
 def said(name: str, sample: Sample, history: Sequence[Stored], readers: Readers) -> Said:
@@ -55,7 +56,9 @@ def said(name: str, sample: Sample, history: Sequence[Stored], readers: Readers)
             known = found.get(key)
             found[key] = _joined(known, pivot) if known else Evidence(pivot, stored.asked_at)
     dated = [stored.asked_at for stored in history if stored.asked_at is not None]
-    return Said(tuple(found.values()), max(dated, default=None), tuple(unread), len(unread) < len(history))
+    newest = max(dated, default=None)
+    answered = len(unread) < len(history)
+    return Said(tuple(found.values()), newest, tuple(unread), answered, history[-1].by)
 
 
 def replay(archive: Archive, readers: Readers, max_pivots: int) -> LookUp:
@@ -74,7 +77,7 @@ def replay(archive: Archive, readers: Readers, max_pivots: int) -> LookUp:
             return Answer(Outcome.FAILED, reason=everything.unread[-1], archived=True)
         pivots, cut = capped((one.pivot for one in everything.evidence), max_pivots)
         outcome = Outcome.FOUND if pivots else Outcome.EMPTY
-        return Answer(outcome, pivots, everything.asked_at, cut=cut, archived=True)
+        return Answer(outcome, pivots, everything.asked_at, cut=cut, archived=True, by=everything.by)
 
     return look_up
 
@@ -84,9 +87,10 @@ def _read(name: str, sample: Sample, stored: Stored, readers: Readers) -> Iterab
         return ()
     if stored.form == "rows":
         return rows.read(name, sample, stored.raw)
-    if name not in readers:
-        raise AnswerError(f"no reader for raw answers of {name}")
-    return readers[name](sample, stored.raw)
+    by = stored.by or name
+    if by not in readers:
+        raise AnswerError(f"no reader for raw answers of {by}")
+    return renamed(readers[by](sample, stored.raw), name)
 
 
 def _joined(known: Evidence, again: Pivot) -> Evidence:

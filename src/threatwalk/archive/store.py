@@ -44,13 +44,14 @@ answers = sa.Table(
     sa.Column("form", sa.String(8), nullable=False),
     sa.Column("digest", sa.LargeBinary(16), nullable=False),  # of form, outcome and raw answer
     sa.Column("raw", sa.LargeBinary, nullable=False),  # zlib
+    sa.Column("answered_by", sa.String(64)),  # who answered in the filter's place; null: itself
     sa.UniqueConstraint("filter", "kind", "key", "asked_us", "digest", name="one_answer_once"),
 )
 
 
 # Written out: SQLAlchemy takes four times as long to put the same question together.
 _NEWEST = sa.text(
-    'SELECT id, "filter", kind, "key", value, asked_us, outcome, form, raw FROM answers '
+    'SELECT id, "filter", kind, "key", value, asked_us, outcome, form, raw, answered_by FROM answers '
     'WHERE "filter" = :filter AND kind = :kind AND "key" = :key AND asked_us >= :least '
     "ORDER BY asked_us DESC, id DESC LIMIT 1"
 )
@@ -58,12 +59,16 @@ _NEWEST = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One archived answer; `asked_at` is aware UTC, None where an imported answer gives no time."""
+    """One archived answer; `asked_at` is aware UTC, None where an imported answer gives no time.
+
+    `by` is the source whose reader understands `raw`, where another one answered in the filter's place.
+    """
 
     raw: str
     outcome: Outcome
     asked_at: datetime | None
     form: Form
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class Archive:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        database.ensure(engine, "archive", [answers])
+        database.ensure(engine, "archive", [answers], [_with_successors])
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -140,10 +145,11 @@ class Archive:
                 new += connection.execute(self._insert(), batch).rowcount
         return new
 
-    def keep(self, answers: Iterable[tuple[str, Sample, str, Outcome, datetime]]) -> None:
-        """Keep raw answers as the gate has them: filter, sample, raw, outcome, asked_at."""
+    def keep(self, answers: Iterable[tuple[str, Sample, str, Outcome, datetime, str | None]]) -> None:
+        """Keep raw answers as the gate has them: filter, sample, raw, outcome, asked_at, by."""
         self.put_all(
-            Entry(name, sample, Stored(raw, outcome, at, "raw")) for name, sample, raw, outcome, at in answers
+            Entry(name, sample, Stored(raw, outcome, at, "raw", by))
+            for name, sample, raw, outcome, at, by in answers
         )
 
     def read_rows(self, filter: str, sample: Sample, raw: str) -> Iterable[Pivot]:  # noqa: A002
@@ -185,6 +191,11 @@ class Archive:
         return sqlite.insert(answers).on_conflict_do_nothing()
 
 
+def _with_successors(connection: sa.Connection) -> None:
+    """From schema 1 to 2."""
+    connection.execute(sa.text("ALTER TABLE answers ADD COLUMN answered_by VARCHAR(64)"))
+
+
 def _query(name: str, sample: Sample) -> sa.Select[tuple[object, ...]]:
     same = (
         answers.c.filter == name,
@@ -200,7 +211,7 @@ def _row(entry: Entry) -> dict[str, object]:
         raise ValueError(f"{stored.outcome} is no answer: the archive keeps found and empty only")
     raw = stored.raw.encode("utf-8", "surrogatepass")
     key = _key(sample.value)
-    head = f"{stored.form}\0{stored.outcome}\0".encode()
+    head = "\0".join((stored.form, stored.outcome, *([stored.by] if stored.by else []), "")).encode()
     return {
         "filter": entry.filter,
         "kind": sample.kind.value,
@@ -211,6 +222,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "form": stored.form,
         "digest": hashlib.blake2b(head + raw, digest_size=16).digest(),
         "raw": zlib.compress(raw, 6),
+        "answered_by": stored.by,
     }
 
 
@@ -221,7 +233,7 @@ def _stored(row: sa.Row[tuple[object, ...]]) -> Stored:
         question = f"{row.filter} about {row.kind}:{_value(row)}"
         raise StoreError(f"the archived answer of {question} (id {row.id}) is damaged: {err}") from err
     asked_at = None if row.asked_us == _UNDATED else _EPOCH + timedelta(microseconds=row.asked_us)
-    return Stored(raw, Outcome(row.outcome), asked_at, row.form)
+    return Stored(raw, Outcome(row.outcome), asked_at, row.form, row.answered_by)
 
 
 def _value(row: sa.Row[tuple[object, ...]]) -> str:

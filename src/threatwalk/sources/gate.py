@@ -1,15 +1,15 @@
 """The gate: the only way out. Every live question passes it, in this order:
 
-    kind accepted → TLP and PAP → (warning lists: their place) → archive → one flight → key → breaker
-    → quota and rate → allow list → the call, with its limits → archive → cap
+    kind accepted → TLP and PAP → warning lists and known-good → archive → who answers (the source, or its
+    successor): key, breaker → one flight → quota and rate → allow list → the call, with its limits → archive → cap
 
 and ends in one of four outcomes, never merged: found, empty, failed, not asked (why).
 """
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, Self
@@ -19,15 +19,19 @@ import sqlalchemy as sa
 
 from threatwalk import params, settings
 from threatwalk.errors import AnswerError, QuotaError, SampleError, UnavailableError
-from threatwalk.pivot import Answer, Outcome, Pivot, capped
+from threatwalk.pivot import Answer, Outcome, Pivot, capped, renamed
 from threatwalk.reports.report import Pap, Tlp
-from threatwalk.sample import Sample
-from threatwalk.sources import quota
+from threatwalk.sample import Kind, Sample
+from threatwalk.sources import isc, known_good, quota, tables
+from threatwalk.sources.benign import Benign
 from threatwalk.sources.breaker import Breaker
 from threatwalk.sources.filter import Ask, Filter, NotKnownError, Quota, Read
 from threatwalk.sources.policy import Policy
 from threatwalk.sources.quota import Denied, Ledger
-from threatwalk.sources.session import DeniedError, SourceSession, ThrottledError, http_client
+from threatwalk.sources.response import DeniedError, ThrottledError
+from threatwalk.sources.session import SourceSession, http_client
+from threatwalk.sources.writer import Kept as Row
+from threatwalk.sources.writer import Writer
 
 _LONG_WAIT_S = 120.0  # a source that asks for a longer pause is done for this run
 
@@ -38,6 +42,9 @@ class Caller(StrEnum):
     ASK = "ask"
     ANALYZE = "analyze"
     RECORD = "record"
+
+
+_RANK = {caller: rank for rank, caller in enumerate(Caller)}
 
 
 class Kept(Protocol):
@@ -51,6 +58,8 @@ class Kept(Protocol):
     def asked_at(self) -> datetime | None: ...
     @property
     def form(self) -> str: ...
+    @property
+    def by(self) -> str | None: ...
 
 
 class Store(Protocol):
@@ -59,7 +68,7 @@ class Store(Protocol):
     @property
     def engine(self) -> sa.Engine: ...
     def fresh(self, filter: str, sample: Sample, *, not_before: datetime) -> Kept | None: ...  # noqa: A002
-    def keep(self, answers: Iterable[tuple[str, Sample, str, Outcome, datetime]]) -> None: ...
+    def keep(self, answers: Iterable[Row]) -> None: ...
     def read_rows(self, filter: str, sample: Sample, raw: str) -> Iterable[Pivot]: ...  # noqa: A002
 
 
@@ -71,13 +80,23 @@ class _Source:
     session: SourceSession
     breaker: Breaker
     quota: Quota
-    closed: str | None = None  # why it is not asked any more in this run (its quota is spent)
+    here: bool  # there is a place to ask it
+    spent: str | None = None  # why it is not asked any more in this run
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An answer, and what the archive keeps of it (None: nothing, it was no answer)."""
+
+    answer: Answer
+    raw: str | None
 
 
 class Gate:
     """The gate of one program: sessions, breakers, flights and the writer to the archive.
 
-    Use it as an async context manager. Where it is `offline` it answers from the archive alone. `policy` decides by TLP and PAP; `now` and `sleep` are the clock.
+    Use it as an async context manager. Where it is `offline` it answers from the archive alone. `now` and
+    `sleep` are the clock; `benign` says why nobody is asked about a sample (None: as `limits` says).
     """
 
     def __init__(
@@ -91,8 +110,9 @@ class Gate:
         offline: bool = False,
         keys: Callable[[str], str | None] = settings.key,
         quotas: Callable[[str], str | None] = settings.quota,
+        benign: Benign | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        sleep: Callable[[float], Any] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._filters = {f.name: f for f in filters}
@@ -103,21 +123,28 @@ class Gate:
         self._quotas = quotas
         self._now = now
         self._sleep = sleep
+        self._rank = _RANK[caller]
         self._share = 1.0 - limits.reserve[caller]
         self._policy = Policy(limits)
-        self._flights: dict[tuple[str, Sample], asyncio.Task[Answer]] = {}
+        self._benign = benign or known_good.of(limits, endpoints, store.engine)
+        self._flights: dict[tuple[str, str, Sample], asyncio.Task[_Said]] = {}
         self._sources: dict[str, _Source] = {}
-        self._writer = _Writer(store)
+        self._writer = Writer(store.keep)
         self._ledger: Ledger | None = None
         self._http: aiohttp.ClientSession | None = None
+        self._researchers: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        tables.create(self._store.engine)
         self._http = http_client(timeout_s=self._limits.timeout_s, per_host=self._limits.in_flight)
-        self._sources = {name: self._source(f) for name, f in self._filters.items() if f.ask is not None}
+        every = {one.name: one for f in self._filters.values() for one in (f, *f.successors)}
+        self._sources = {name: self._source(f) for name, f in every.items() if f.ask is not None}
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        flights = list(self._flights.values())
+        flights: list[asyncio.Task[Any]] = [*self._flights.values()]
+        if self._researchers is not None:
+            flights.append(self._researchers)
         for flight in flights:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
@@ -130,7 +157,12 @@ class Gate:
     def _source(self, f: Filter) -> _Source:
         assert self._http is not None
         breaker = Breaker(
-            failures=self._limits.breaker_failures, wait_s=self._limits.breaker_wait_s, now=self._now
+            f.name,
+            self._store.engine,
+            failures=self._limits.breaker_failures,
+            wait_s=self._limits.breaker_wait_s,
+            probe_s=2 * self._limits.timeout_s,
+            now=self._now,
         )
 
         async def pace(requests: int) -> None:
@@ -146,25 +178,46 @@ class Gate:
             max_bytes=self._limits.max_bytes,
         )
         override = self._quotas(f.name)
+        moved = [session.moved(name) for name in f.endpoints]
         # A published limit is that of the public host: an emulator or a mirror has none but the operator's.
-        allowed = Quota() if all(session.moved(name) for name in f.endpoints) else f.quota
-        return _Source(f, session, breaker, quota.parse(override) if override else allowed)
+        allowed = Quota() if all(moved) else f.quota
+        here = not f.homeless or any(moved)
+        return _Source(f, session, breaker, quota.parse(override) if override else allowed, here)
 
     def closed(self, name: str) -> str | None:
-        """Why a source answers nothing more in this run; None: it may."""
+        """Why neither a source nor its successors answer anything more in this run; None: one may."""
         if self._offline:
             return "this installation is offline (THREATWALK_OFFLINE)"
+        reasons = [reason for one in self._standing(name) if (reason := self._shut(one)) is not None]
+        if len(reasons) < len(self._standing(name)):
+            return None
+        return "; ".join(dict.fromkeys(reasons)) or "it is known from the archive only"
+
+    def _standing(self, name: str) -> Sequence[Filter]:
+        """Who may answer for a filter: itself where it can be asked, else its successors, the best first."""
+        f = self._filters.get(name)
+        if f is None:
+            return ()
         source = self._sources.get(name)
+        return (f,) if (source is not None and source.here) or not f.successors else f.successors
+
+    def _shut(self, f: Filter) -> str | None:
+        """Why this very source answers nothing more in this run."""
+        source = self._sources.get(f.name)
         if source is None:
-            return "it has no adapter yet"
-        if source.filter.needs_key and not source.session.key:
-            return f"it needs a key: set THREATWALK_KEY_{name.upper()}"
-        return source.closed
+            return f"{f.name} has no adapter"
+        if not source.here:
+            return f"{f.name} is not here: name its place in THREATWALK_ENDPOINTS"
+        if f.needs_key and not source.session.key:
+            return f"{f.name} needs a key: set THREATWALK_KEY_{f.name.upper()}"
+        return None if source.spent is None else f"{f.name}: {source.spent}"
 
     def resting(self, name: str) -> str | None:
         """Why a source is left alone for a while after failures; None: it is not."""
-        source = self._sources.get(name)
-        return None if source is None else source.breaker.refuses
+        resting = [
+            self._sources[one.name].breaker.refuses for one in self._standing(name) if not self._shut(one)
+        ]
+        return next(iter(resting)) if resting and None not in resting else None
 
     def knows(self, name: str, sample: Sample) -> bool:
         """Whether the archive holds a fresh answer: the question would cost nothing."""
@@ -174,7 +227,8 @@ class Gate:
         """Requests a day that this caller may send to a source; infinite without a limit, 0 where it may not."""
         if self.closed(name) is not None:
             return 0.0
-        allowed = self._sources[name].quota
+        source = next(self._sources[one.name] for one in self._standing(name) if not self._shut(one))
+        allowed = source.quota
         limits = (
             allowed.per_minute and allowed.per_minute * 1440.0,
             allowed.per_day and allowed.per_day * self._share,
@@ -186,12 +240,13 @@ class Gate:
         return self._now() - timedelta(days=self._limits.fresh_days)
 
     def requests(self, name: str) -> int:
-        """Requests that left for a source."""
-        source = self._sources.get(name)
-        return 0 if source is None else source.session.requests
+        """Requests that left for a source or, where they stand in for it, its successors."""
+        return sum(
+            self._sources[f.name].session.requests for f in self._standing(name) if f.name in self._sources
+        )
 
     def endpoints(self, name: str) -> list[str]:
-        """Where a source's requests go."""
+        """Where the requests of a source go."""
         source = self._sources[name]
         return [source.session.endpoint(endpoint) for endpoint in source.filter.endpoints]
 
@@ -204,7 +259,20 @@ class Gate:
             return f"{name} takes no {sample.kind}"
         return self._policy.refuses(f.opsec, tlp=tlp, pap=pap, active_dns=active_dns)
 
-    async def ask(self, name: str, sample: Sample, *, tlp: Tlp, pap: Pap, active_dns: bool) -> Answer:
+    def benign(self, sample: Sample) -> str | None:
+        """Why nobody is asked about this sample; None: it is not known to be good."""
+        return self._benign.why(sample)
+
+    async def ask(
+        self,
+        name: str,
+        sample: Sample,
+        *,
+        tlp: Tlp,
+        pap: Pap,
+        active_dns: bool,
+        even_benign: bool = False,
+    ) -> Answer:
         """The answer of one source about one sample; never raises for what the source does wrong.
 
         Raises:
@@ -213,53 +281,134 @@ class Gate:
         reason = self.held_back(name, sample, tlp=tlp, pap=pap, active_dns=active_dns)
         if reason is not None:
             return Answer(Outcome.NOT_ASKED, reason=reason)
-        # Warning lists belong here: a benign hub would be kept, marked, and not asked about.
+        # The local file of known files is itself how a file is known to be good: it may always be asked.
+        good = None
+        if not even_benign and any(self._filters[name].endpoints.values()):
+            await self._know_researchers(sample)
+            good = self.benign(sample)
+        if good is not None:
+            return Answer(Outcome.NOT_ASKED, reason=f"{sample.kind} not expanded: {good}", benign=good)
         known = self._archived(name, sample)
         if known is not None:
-            return known
-        flight = self._flights.get((name, sample))
+            return known.answer
+        source, reason = self._who(name, sample, tlp=tlp, pap=pap, active_dns=active_dns)
+        if source is None:
+            return Answer(Outcome.NOT_ASKED, reason=reason)
+        return (await self._flight(name, source, sample)).answer
+
+    async def _know_researchers(self, sample: Sample) -> None:
+        """Once, before the first address: the Internet Storm Center's list, where it is a day old.
+
+        The list names no sample of ours. Where it cannot be had, the older one stays.
+        """
+        if sample.kind not in {Kind.IPV4, Kind.IPV6}:
+            return
+        if self._researchers is None:
+            self._researchers = asyncio.create_task(self._fetch_researchers())
+        await asyncio.shield(self._researchers)
+
+    async def _fetch_researchers(self) -> None:
+        source, engine = self._sources.get("isc"), self._store.engine
+        if (
+            source is None
+            or self._offline
+            or "isc" not in self._limits.known_good
+            or self._shut(source.filter)
+        ):
+            return
+        if source.breaker.refuses or not known_good.stale(engine, "isc", self._now()):
+            return
+        try:
+            known_good.keep(engine, "isc", await isc.research(source.session), self._now())
+        except (AnswerError, UnavailableError, QuotaError, NotKnownError) as err:
+            source.breaker.failed(str(err), final=isinstance(err, DeniedError))
+
+    def _who(
+        self, name: str, sample: Sample, *, tlp: Tlp, pap: Pap, active_dns: bool
+    ) -> tuple[_Source | None, str]:
+        """The source that may answer now, the asked one before its successors; else why none may."""
+        if self._offline:
+            return None, f"{name}: {self.closed(name)}"
+        reasons = []
+        for f in self._standing(name):
+            reason = (
+                None if sample.kind in f.accepts else f"{f.name} takes no {sample.kind}"
+            ) or self._policy.refuses(f.opsec, tlp=tlp, pap=pap, active_dns=active_dns)
+            reason = reason or self._shut(f)
+            if reason is None and (resting := self._sources[f.name].breaker.refuses):
+                reason = f"{f.name}: {resting}"
+            if reason is None:
+                return self._sources[f.name], ""
+            reasons.append(reason)
+        return None, "; ".join(dict.fromkeys(reasons)) or f"{name} has no adapter"
+
+    async def _flight(self, name: str, source: _Source, sample: Sample) -> _Said:
+        """Equal questions share one flight; one to a successor shares that of the successor's own slot."""
+        key = (name, source.filter.name, sample)
+        flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.create_task(self._fly(name, sample))
-            self._flights[name, sample] = flight
-            flight.add_done_callback(lambda _: self._flights.pop((name, sample), None))
+            flying = (
+                self._fly(source, sample)
+                if name == source.filter.name
+                else self._fly_for(name, source, sample)
+            )
+            flight = asyncio.create_task(flying)
+            self._flights[key] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(key, None))
         return await asyncio.shield(flight)
 
-    def _archived(self, name: str, sample: Sample) -> Answer | None:
+    async def _fly_for(self, name: str, source: _Source, sample: Sample) -> _Said:
+        """The successor's answer, under the name of the slot that was asked."""
+        by = source.filter.name
+        said = self._archived(by, sample) or await self._flight(by, source, sample)
+        answer = replace(said.answer, pivots=tuple(renamed(said.answer.pivots, name)), by=by)
+        if said.raw is not None and answer.asked_at is not None:
+            await self._writer.put((name, sample, said.raw, answer.outcome, answer.asked_at, by))
+        return _Said(answer, said.raw)
+
+    def _archived(self, name: str, sample: Sample) -> _Said | None:
         kept = self._store.fresh(name, sample, not_before=self._oldest())
         if kept is None:
             return None
+        by = kept.by or name
         if kept.outcome is Outcome.EMPTY:
-            return Answer(Outcome.EMPTY, asked_at=kept.asked_at, archived=True)
-        read = self._filters[name].read
+            return _Said(Answer(Outcome.EMPTY, asked_at=kept.asked_at, archived=True, by=kept.by), kept.raw)
+        reader = self._sources.get(by)
         try:
             if kept.form == "rows":
-                pivots = list(self._store.read_rows(name, sample, kept.raw))
-            elif read is not None:
-                pivots = _read(read, sample, kept.raw)
-            else:
+                return _Said(
+                    self._answer(
+                        list(self._store.read_rows(name, sample, kept.raw)),
+                        asked_at=kept.asked_at,
+                        archived=True,
+                    ),
+                    None,  # not in the words of the source: no other slot could read it
+                )
+            if reader is None or reader.filter.read is None:
                 return None
+            pivots = list(renamed(_read(reader.filter.read, sample, kept.raw), name))
         except AnswerError:
             return None  # kept by an older reader, or broken: ask again
-        return self._answer(pivots, asked_at=kept.asked_at, archived=True)
+        answer = self._answer(pivots, asked_at=kept.asked_at, archived=True)
+        return _Said(answer if kept.by is None else replace(answer, by=kept.by), kept.raw)
 
-    async def _fly(self, name: str, sample: Sample) -> Answer:
-        reason = self.closed(name) or self.resting(name)
-        if reason is not None:
-            return Answer(Outcome.NOT_ASKED, reason=f"{name}: {reason}")
-        source = self._sources[name]
-        source.breaker.enter()
+    async def _fly(self, source: _Source, sample: Sample) -> _Said:
+        if not source.breaker.enter():
+            reason = f"{source.filter.name}: it failed before, and another process probes it"
+            return _Said(Answer(Outcome.NOT_ASKED, reason=reason), None)
         asked_at = self._now()
         try:
-            answer, raw = await self._asked(source, sample, asked_at)
+            said = await self._asked(source, sample, asked_at)
         except BaseException:
             source.breaker.left()
             raise
-        if raw is not None:
-            await self._writer.put((name, sample, raw, answer.outcome, asked_at))
-        return answer
+        if said.raw is not None:
+            await self._writer.put(
+                (source.filter.name, sample, said.raw, said.answer.outcome, asked_at, None)
+            )
+        return said
 
-    async def _asked(self, source: _Source, sample: Sample, asked_at: datetime) -> tuple[Answer, str | None]:
-        """The answer, and what the archive keeps of it (None: nothing, it was no answer)."""
+    async def _asked(self, source: _Source, sample: Sample, asked_at: datetime) -> _Said:
         f = source.filter
         assert f.ask is not None and f.read is not None  # noqa: PT018 - __aenter__ took only such
         try:
@@ -267,20 +416,16 @@ class Gate:
             pivots = _read(f.read, sample, raw)
         except NotKnownError as nothing:
             source.breaker.succeeded()
-            return Answer(Outcome.EMPTY, asked_at=asked_at), nothing.raw
+            return _Said(Answer(Outcome.EMPTY, asked_at=asked_at), nothing.raw)
         except _SpentError as err:
             source.breaker.left()
-            return Answer(Outcome.NOT_ASKED, reason=str(err)), None
+            return _Said(Answer(Outcome.NOT_ASKED, reason=str(err)), None)
         except (AnswerError, UnavailableError, QuotaError) as err:
-            self._note(source, err)
-            return Answer(Outcome.FAILED, asked_at=asked_at, reason=str(err)), None
+            wait_s = err.retry_after_s if isinstance(err, ThrottledError) else None
+            source.breaker.failed(str(err), wait_s=wait_s, final=isinstance(err, DeniedError))
+            return _Said(Answer(Outcome.FAILED, asked_at=asked_at, reason=str(err)), None)
         source.breaker.succeeded()
-        return self._answer(pivots, asked_at=asked_at, archived=False), raw
-
-    def _note(self, source: _Source, err: Exception) -> None:
-        """What a failure means for the questions that follow."""
-        wait_s = err.retry_after_s if isinstance(err, ThrottledError) else None
-        source.breaker.failed(wait_s=wait_s, final=isinstance(err, DeniedError))
+        return _Said(self._answer(pivots, asked_at=asked_at, archived=False), raw)
 
     def _answer(self, pivots: list[Pivot], *, asked_at: datetime | None, archived: bool) -> Answer:
         kept, cut = capped(dict.fromkeys(pivots), self._limits.max_pivots)
@@ -297,15 +442,20 @@ class Gate:
             return
         while (denied := self._granted(source, requests)) is not None:
             if denied.span != "minute" or denied.wait_s > _LONG_WAIT_S:
-                source.closed = f"the {denied.span}'s quota is spent for {_hours(denied.wait_s)}"
-                raise _SpentError(f"{source.filter.name}: {source.closed}")
+                source.spent = f"the {denied.span}'s quota is spent for {_hours(denied.wait_s)}"
+                raise _SpentError(f"{source.filter.name}: {source.spent}")
             await self._sleep(denied.wait_s)
 
     def _granted(self, source: _Source, requests: int) -> Denied | None:
         if self._ledger is None:
             self._ledger = Ledger(self._store.engine)
         return self._ledger.grant(
-            source.filter.name, source.quota, requests=requests, now=self._now(), share=self._share
+            source.filter.name,
+            source.quota,
+            requests=requests,
+            now=self._now(),
+            share=self._share,
+            rank=self._rank,
         )
 
 
@@ -335,40 +485,3 @@ class _SpentError(QuotaError):
 
 def _hours(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
-
-
-class _Writer:
-    """Writes answers in groups: while one group is written, the next one gathers.
-
-    `put` returns when its answer is safe, so that no answer is used that is not archived.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._gathered: list[tuple[tuple[str, Sample, str, Outcome, datetime], asyncio.Future[None]]] = []
-        self._task: asyncio.Task[None] | None = None
-
-    async def put(self, answer: tuple[str, Sample, str, Outcome, datetime]) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gathered.append((answer, future))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write())
-        await future
-
-    async def _write(self) -> None:
-        while self._gathered:
-            group, self._gathered = self._gathered, []
-            try:
-                await asyncio.to_thread(self._store.keep, [answer for answer, _ in group])
-            except Exception as err:  # noqa: BLE001 - handed to everyone who waits for this group
-                for _, future in group:
-                    if not future.cancelled():
-                        future.set_exception(err)
-            else:
-                for _, future in group:
-                    if not future.cancelled():
-                        future.set_result(None)
-
-    async def close(self) -> None:
-        if self._task is not None:
-            await self._task

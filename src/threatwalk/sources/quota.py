@@ -1,44 +1,42 @@
 """What a source allows, kept over all processes in our database: so many requests a minute, a day, a month.
 
-A minute slides: never more than the limit in any 61 seconds (one for the way to the source). Days and months
-are those of UTC. A granted request is counted before it leaves, so a crash can waste one but never exceed.
+A minute slides: never more than the limit in any 61 seconds (one for the way to the source). Days and months are those of UTC. A granted request is counted before it leaves, so a crash can waste
+one but never exceed. Who waits for room in a minute goes before callers of a lower rank.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from threatwalk.errors import SettingsError, StoreError
+from threatwalk.sources import tables
 from threatwalk.sources.filter import Quota
 
-WINDOW_S = 61.0
+WINDOW_S = 61
+_COMING_S = 2.0  # how long after its turn a waiting caller is still expected
 
-_metadata = sa.MetaData()
-
-_use = sa.Table(
-    "quota_use",
-    _metadata,
+# One row a source, read and written in one transaction: a grant costs two statements, however high the rate.
+_quotas = sa.Table(
+    "source_quotas",
+    tables.metadata,
     sa.Column("source", sa.String(64), primary_key=True),
     sa.Column("day", sa.String(10), nullable=False),
     sa.Column("day_used", sa.Integer, nullable=False),
     sa.Column("month", sa.String(7), nullable=False),
     sa.Column("month_used", sa.Integer, nullable=False),
-)
-_grants = sa.Table(
-    "quota_grants",  # of the last minute
-    _metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    sa.Column("source", sa.String(64), nullable=False),
-    sa.Column("at_us", sa.BigInteger, nullable=False),
-    sa.Column("requests", sa.Integer, nullable=False),
-    sa.Index("quota_grants_by_source", "source", "at_us"),
+    sa.Column("recent", sa.Text, nullable=False),  # JSON: grants of the last minute, as `Grants`
+    sa.Column("waiting", sa.Text, nullable=False),  # JSON: rank -> until when (seconds since 1970)
 )
 
 Span = Literal["minute", "day", "month"]
+Grants = list[tuple[float, float, int]]
+"""First and last time (seconds since 1970) and requests of grants that lie within a quarter of a second."""
+_TOGETHER_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,83 +52,92 @@ class Ledger:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        try:
-            try:
-                _metadata.create_all(engine, checkfirst=True)
-            except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
-                # Another process made them between our look and our try; PostgreSQL calls it a broken
-                # key of its catalogue. A second look finds them.
-                _metadata.create_all(engine, checkfirst=True)
-        except sa.exc.SQLAlchemyError as err:
-            raise StoreError(f"the quota tables cannot be made: {err}") from err
+        tables.create(engine)
+        self._select = sa.select(_quotas).where(_quotas.c.source == sa.bindparam("of")).with_for_update()
+        self._update = _quotas.update().where(_quotas.c.source == sa.bindparam("of"))
 
     def grant(
-        self, source: str, quota: Quota, *, requests: int, now: datetime, share: float = 1.0
+        self,
+        source: str,
+        quota: Quota,
+        *,
+        requests: int,
+        now: datetime,
+        share: float = 1.0,
+        rank: int = 0,
     ) -> Denied | None:
         """Count `requests` of a source if all its limits allow them; else say which does not.
 
-        `share` is the part of the day and the month that this caller may use.
+        `share` is the part of the day and the month that this caller may use; of those who wait for room in
+        a minute the lowest `rank` goes first.
 
         Raises:
             StoreError: the database cannot be used.
         """
         try:
             with self._engine.begin() as connection:
-                return _grant(connection, source, quota, requests=requests, now=now, share=share)
+                row = self._row(connection, source, now)
+                fresh, denied = _granted(row, quota, requests=requests, now=now, share=share, rank=rank)
+                connection.execute(self._update, {"of": source, **fresh})
         except sa.exc.SQLAlchemyError as err:
             raise StoreError(f"the quota of {source} cannot be read or written: {err}") from err
+        return denied
 
     def used(self, source: str, *, now: datetime) -> tuple[int, int]:
         """Requests of this day and this month."""
         with self._engine.begin() as connection:
-            row = connection.execute(sa.select(_use).where(_use.c.source == source)).first()
+            row = connection.execute(sa.select(_quotas).where(_quotas.c.source == source)).first()
         if row is None:
             return 0, 0
         day, month = _spans(now)
         return (row.day_used if row.day == day else 0), (row.month_used if row.month == month else 0)
+
+    def _row(self, connection: sa.Connection, source: str, now: datetime) -> sa.RowMapping:
+        """The row of a source, held until the transaction ends (SQLite holds the whole database)."""
+        row = connection.execute(self._select, {"of": source}).mappings().first()
+        if row is None:
+            day, month = _spans(now)
+            fresh = {"source": source, "day": day, "day_used": 0, "month": month, "month_used": 0}
+            fresh |= {"recent": "[]", "waiting": "{}"}
+            connection.execute(tables.insert(self._engine, _quotas).values(fresh).on_conflict_do_nothing())
+            row = connection.execute(self._select, {"of": source}).mappings().one()
+        return row
 
 
 def _spans(now: datetime) -> tuple[str, str]:
     return f"{now:%Y-%m-%d}", f"{now:%Y-%m}"
 
 
-def _grant(
-    connection: sa.Connection, source: str, quota: Quota, *, requests: int, now: datetime, share: float
-) -> Denied | None:
-    row = _locked(connection, source, now)
+def _granted(
+    row: Mapping[Any, Any], quota: Quota, *, requests: int, now: datetime, share: float, rank: int
+) -> tuple[dict[str, object], Denied | None]:
+    """The row after the question, and why it was denied (None: granted)."""
     day, month = _spans(now)
-    day_used = row.day_used if row.day == day else 0
-    month_used = row.month_used if row.month == month else 0
-    denied = _denied(quota, day_used + requests, month_used + requests, now=now, share=share)
+    day_used = row["day_used"] if row["day"] == day else 0
+    month_used = row["month_used"] if row["month"] == month else 0
+    at = now.timestamp()
+    recent: Grants = [
+        (first, last, n) for first, last, n in json.loads(row["recent"]) if last > at - WINDOW_S
+    ]
+    waiting = {int(r): until for r, until in json.loads(row["waiting"]).items() if until > at}
+    denied = _long(quota, day_used + requests, month_used + requests, now=now, share=share)
     if denied is None and quota.per_minute is not None:
-        denied = _minute(connection, source, quota.per_minute, requests=requests, now=now)
-    if denied is not None:
-        return denied
-    use = {"day": day, "day_used": day_used + requests, "month": month, "month_used": month_used + requests}
-    connection.execute(_use.update().where(_use.c.source == source).values(**use))
-    return None
+        denied = _minute(recent, waiting, quota.per_minute, requests=requests, at=at, rank=rank)
+    if denied is None:
+        if recent and at - recent[-1][0] < _TOGETHER_S:
+            first, last, n = recent.pop()
+            recent.append((first, max(at, last), n + requests))
+        else:
+            recent.append((at, at, requests))
+        waiting.pop(rank, None)
+        day_used, month_used = day_used + requests, month_used + requests
+    elif denied.span == "minute":
+        waiting[rank] = max(waiting.get(rank, 0.0), at + denied.wait_s + _COMING_S)
+    fresh = {"day": day, "day_used": day_used, "month": month, "month_used": month_used}
+    return fresh | {"recent": json.dumps(recent), "waiting": json.dumps(waiting)}, denied
 
 
-def _locked(connection: sa.Connection, source: str, now: datetime) -> sa.Row[tuple[str, str, int, str, int]]:
-    """The row of a source, held until the transaction ends (SQLite holds the whole database)."""
-    query = sa.select(_use).where(_use.c.source == source).with_for_update()
-    row = connection.execute(query).first()
-    if row is None:
-        day, month = _spans(now)
-        fresh = {"source": source, "day": day, "day_used": 0, "month": month, "month_used": 0}
-        dialect = connection.dialect.name
-        connection.execute(_insert(dialect).values(fresh).on_conflict_do_nothing())
-        row = connection.execute(query).one()
-    return row
-
-
-def _insert(dialect: str) -> postgresql.Insert | sqlite.Insert:
-    if dialect == "postgresql":
-        return postgresql.insert(_use)
-    return sqlite.insert(_use)
-
-
-def _denied(quota: Quota, day: int, month: int, *, now: datetime, share: float) -> Denied | None:
+def _long(quota: Quota, day: int, month: int, *, now: datetime, share: float) -> Denied | None:
     """Whether so many requests would pass the day's or the month's limit."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     if quota.per_month is not None and month > int(quota.per_month * share):
@@ -142,23 +149,26 @@ def _denied(quota: Quota, day: int, month: int, *, now: datetime, share: float) 
 
 
 def _minute(
-    connection: sa.Connection, source: str, limit: int, *, requests: int, now: datetime
+    recent: Grants,
+    waiting: Mapping[int, float],
+    limit: int,
+    *,
+    requests: int,
+    at: float,
+    rank: int,
 ) -> Denied | None:
-    """Count the requests into the sliding minute, or say when there is room."""
-    at_us = int(now.timestamp() * 1e6)
-    start = at_us - int(WINDOW_S * 1e6)
-    connection.execute(_grants.delete().where(_grants.c.source == source, _grants.c.at_us <= start))
-    query = sa.select(_grants.c.at_us, _grants.c.requests).where(_grants.c.source == source)
-    recent = connection.execute(query.order_by(_grants.c.at_us)).all()
-    excess = sum(row.requests for row in recent) + requests - limit
-    if excess > 0:
-        for row in recent:
-            excess -= row.requests
-            if excess <= 0:
-                return Denied("minute", (row.at_us - start) / 1e6)
-        return Denied("minute", WINDOW_S)  # more at once than a minute allows: after an empty minute
-    connection.execute(_grants.insert().values(source=source, at_us=at_us, requests=requests))
-    return None
+    """Whether the sliding minute has no room, or somebody of a lower rank waits for it; until when."""
+    before = [until for other, until in waiting.items() if other < rank]
+    if before:
+        return Denied("minute", min(1.0, max(before) - at))
+    excess = sum(n for _, _, n in recent) + requests - limit
+    if excess <= 0:
+        return None
+    for _, last, n in recent:
+        excess -= n
+        if excess <= 0:
+            return Denied("minute", max(0.01, last + WINDOW_S - at))
+    return Denied("minute", float(WINDOW_S))  # more at once than a minute allows: after an empty minute
 
 
 _LIMIT = re.compile(r"(\d+)\s*/\s*(minute|day|month)")

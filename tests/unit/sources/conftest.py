@@ -20,6 +20,13 @@ IP = parse("ipv4:198.51.100.7")
 FOUND = parse("domain:example.org")
 
 
+UNLISTED = {
+    "warning_lists": (),
+    "exact_lists": (),
+    "known_good": (),
+}  # addresses for documentation stand on lists
+
+
 @dataclass
 class Clock:
     """Time stands still but for what sleeps: a virtual clock."""
@@ -40,6 +47,7 @@ class Kept:
     outcome: Outcome
     asked_at: datetime
     form: str = "raw"
+    by: str | None = None
 
 
 @dataclass
@@ -54,12 +62,12 @@ class Store:
         found = self.kept.get((filter, sample))
         return found if found and found.asked_at >= not_before else None
 
-    def keep(self, answers: Iterable[tuple[str, Sample, str, Outcome, datetime]]) -> None:
+    def keep(self, answers: Iterable[tuple[str, Sample, str, Outcome, datetime, str | None]]) -> None:
         rows = list(answers)
         self.groups.append(len(rows))
-        for name, sample, raw, outcome, at in rows:
+        for name, sample, raw, outcome, at, by in rows:
             assert outcome in {Outcome.FOUND, Outcome.EMPTY}
-            self.kept[name, sample] = Kept(raw, outcome, at)
+            self.kept[name, sample] = Kept(raw, outcome, at, by=by)
 
     def read_rows(self, filter: str, sample: Sample, raw: str) -> Iterable[Pivot]:  # noqa: A002
         return [Pivot(sample, filter, parse(line)) for line in raw.splitlines()]
@@ -138,7 +146,7 @@ def make_gate(store: Store, clock: Clock, limits: params.Gate) -> MakeGate:
         return Gate(
             store,
             filters,
-            replace(limits, **changes),
+            replace(limits, **{**UNLISTED, **changes}),
             {},
             caller=caller,
             keys=lambda _: key,

@@ -23,7 +23,7 @@ async def test_an_offline_gate_sends_nothing_and_says_why(tmp_path: Path) -> Non
     dead = {"otx": "http://127.0.0.1:9"}
     async with Gate(archive, filters, params.gate, dead, caller=Caller.ASK, offline=True) as gate:
         answer = await gate.ask(
-            "otx", parse("evil.example.com"), tlp=Tlp.CLEAR, pap=Pap.CLEAR, active_dns=False
+            "otx", parse("evil.example.org"), tlp=Tlp.CLEAR, pap=Pap.CLEAR, active_dns=False
         )
         requests = gate.requests("otx")
 

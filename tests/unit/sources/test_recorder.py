@@ -141,7 +141,7 @@ async def test_a_strict_report_makes_what_is_found_through_it_as_strict(make_gat
 async def test_a_plan_counts_and_spends_nothing(make_gate: MakeGate, store: Store, clock: Clock) -> None:
     fake = chain({})
     f = filter_of(fake)
-    store.keep([("fake", A, "", Outcome.EMPTY, clock.now)])
+    store.keep([("fake", A, "", Outcome.EMPTY, clock.now, None)])
     start = starts([(report("r", A, B, C, parse("domain:example.org")), None)])
     async with make_gate(f) as gate:
         planned = plan(recorder(gate, f), gate, start)["fake"]
