@@ -15,6 +15,8 @@ It knows no names.
 import asyncio
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from threatwalk.errors import AnswerError, UnavailableError
@@ -32,6 +34,7 @@ _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _UNKNOWN = "No information available"
 _PAGES = 5  # of a search or a domain
+_THREADS = 16
 _PARTS = frozenset({"host", "reverse", "domain", "resolve", "certificate", "page", "named", "search"})
 
 Bodies = dict[str, str]
@@ -47,15 +50,24 @@ async def _ask(sample: Sample, session: Session) -> str:
         return await _internetdb(sample, session)
     from threatwalk.sources.carriers import RequestsCarrier  # noqa: PLC0415 - start-up time
 
-    carrier = RequestsCarrier(session, asyncio.get_running_loop())
+    loop = asyncio.get_running_loop()
+    asking = partial(_named if named else _address, sample, session, RequestsCarrier(session, loop))
     try:
-        bodies = await asyncio.to_thread(_named if named else _address, sample, session, carrier)
+        bodies = await loop.run_in_executor(_threads(session), asking)
     except _NotInPlanError:
         if named or session.moved("shodan"):
             raise
         session.memo["no hosts"] = True
         return await _internetdb(sample, session)
     return sections(bodies)
+
+
+def _threads(session: Session) -> ThreadPoolExecutor:
+    """Threads of this source's own: while they wait for its pace, nobody else waits for a thread."""
+    made = session.memo.get("threads")
+    if not isinstance(made, ThreadPoolExecutor):
+        made = session.memo["threads"] = ThreadPoolExecutor(_THREADS, "shodan")
+    return made
 
 
 async def _internetdb(sample: Sample, session: Session) -> str:

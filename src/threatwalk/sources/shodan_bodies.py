@@ -9,7 +9,7 @@ from typing import Any
 from threatwalk.sample import Sample
 from threatwalk.sources.body import as_host, as_ip, as_name, inner, moment, tables, texts
 
-_RECORDS = frozenset({"A", "AAAA", "CNAME", "MX", "NS", "SOA", "SRV", "PTR"})
+_RECORDS = ("A", "AAAA", "CNAME", "MX", "NS", "SOA", "SRV", "PTR")
 _FACETS = ("ip", "domain", "hostname")
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\(.)", re.DOTALL)
 _DNS_NAME, _IP_ADDRESS = 0x82, 0x87  # tags of a GeneralName (RFC 5280, 4.2.1.6)

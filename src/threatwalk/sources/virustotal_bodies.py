@@ -22,7 +22,7 @@ from threatwalk.sources.body import (
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
-_RECORDS = frozenset({"A", "AAAA", "CNAME", "MX", "NS", "SOA", "SRV", "PTR"})
+_RECORDS = ("A", "AAAA", "CNAME", "MX", "NS", "SOA", "SRV", "PTR")
 _SERVER = re.compile(r"^[ \t]*(?:name ?servers?|nservers?)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 Finding = tuple[Sample | None, datetime | None, datetime | None]

@@ -183,6 +183,15 @@ def test_what_shodan_never_saw_is_empty() -> None:
     assert found("shodan", "ipv4:198.51.100.4", '{"detail": "No information available"}') == set()
 
 
+def test_what_is_oddly_typed_is_skipped_and_the_rest_kept() -> None:
+    raw = (
+        '{"domain": "example.org", "subdomains": [7, "www"], "data": [null, {"type": ["A"], "value": "198.51.100.1"},'
+        '{"type": "A", "value": {}}, {"type": "A", "value": "198.51.100.2", "subdomain": null, "last_seen": []}]}'
+    )
+
+    assert found("shodan", "domain:example.org", raw) == {"hostname:www.example.org", "ipv4:198.51.100.2"}
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -471,6 +471,20 @@ def test_a_report_of_the_interface_before_is_read() -> None:
     assert read[0].first_seen == datetime(2017, 3, 4, 5, 6, 7, tzinfo=UTC)
 
 
+def test_what_is_oddly_typed_is_skipped_and_the_rest_kept() -> None:
+    records = [{"type": ["A"], "value": "198.51.100.1"}, {"type": "A", "value": 7}, None, "A"]
+    attributes = {
+        "last_dns_records": [*records, {"type": "A", "value": "198.51.100.2"}],
+        "last_dns_records_date": "yesterday",
+        "last_https_certificate": [],
+        "whois": {"Name Server": 1},
+    }
+    relations = {"resolutions": None, "urls": {"data": "none"}, "siblings": {"data": [None, {"type": {}}]}}
+    data = {"type": "domain", "id": "example.org", "attributes": attributes, "relationships": relations}
+
+    assert found("virustotal", "domain:example.org", json.dumps({"data": data})) == {"ipv4:198.51.100.2"}
+
+
 @pytest.mark.parametrize(
     "raw",
     [
