@@ -25,6 +25,7 @@ from threatwalk.sources.gate import Caller, Gate
 FIVE = ("dns", "whois", "virustotal", "shodan", "otx")
 OPEN = {"tlp": Tlp.GREEN, "pap": Pap.GREEN, "active_dns": True}
 LIMITS = params.load(Path(__file__).parents[2] / "params.yaml").gate
+UNLISTED = {"warning_lists": (), "exact_lists": (), "known_good": ()}  # a made-up internet has no real hubs
 PREFIX = {
     "dns": ["dns"],
     "whois": ["whois", "rdap"],
@@ -62,8 +63,11 @@ def archive(tmp_path: Path):
 
 
 @asynccontextmanager
-async def emulated(world: World, faults: Faults | None = None) -> AsyncIterator[Emulator]:
-    running = await start(Generated(world), feed.of_reports(world.reports), faults=faults or Faults())
+async def emulated(
+    world: World, faults: Faults | None = None, nsrl: Path | None = None
+) -> AsyncIterator[Emulator]:
+    files = feed.of_reports(world.reports)
+    running = await start(Generated(world), files, faults=faults or Faults(), nsrl=nsrl)
     try:
         yield running
     finally:
@@ -74,7 +78,7 @@ def gate(archive: Archive, emulator: Emulator, **changes: object) -> Gate:
     return Gate(
         archive,
         catalog.filters(),
-        replace(LIMITS, **changes),
+        replace(LIMITS, **{**UNLISTED, **changes}),
         emulator.endpoints,
         caller=Caller.RECORD,
         keys=lambda _: KEY,
@@ -110,11 +114,12 @@ async def test_the_gate_records_what_the_world_says(source: str, world: World, a
 
 @pytest.mark.parametrize("source", FIVE)
 async def test_whatever_goes_wrong_is_failed_or_not_asked_and_never_archived(
-    source: str, world: World, archive: Archive
+    source: str, world: World, tmp_path: Path
 ) -> None:
     samples = known(world, source, 6)
     kinds: Counter[str] = Counter()
     for fault in sorted(TRACES):
+        archive = Archive.open(f"sqlite:///{tmp_path / fault}.db")  # the breaker outlives a gate
         plan = Faults({part: {fault: 1.0} for part in PREFIX[source]})
         async with (
             emulated(world, plan) as emulator,
@@ -125,9 +130,10 @@ async def test_whatever_goes_wrong_is_failed_or_not_asked_and_never_archived(
         assert answers[0].outcome is Outcome.FAILED, f"{fault}: {answers[0]}"
         assert answers[0].reason
         assert answers[-1].outcome is Outcome.NOT_ASKED, fault  # the breaker opened
+        assert archive.counts() == {}
+        archive.close()
 
     assert not kinds
-    assert archive.counts() == {}
 
 
 async def test_a_wrong_key_is_failed_and_said(world: World, archive: Archive) -> None:
@@ -135,7 +141,7 @@ async def test_a_wrong_key_is_failed_and_said(world: World, archive: Archive) ->
         live = Gate(
             archive,
             catalog.filters(),
-            LIMITS,
+            replace(LIMITS, **UNLISTED),
             emulator.endpoints,
             caller=Caller.ASK,
             keys=lambda _: "another-secret-key",
@@ -156,7 +162,7 @@ async def test_a_dead_source_does_not_hinder_the_others(world: World, archive: A
         live = Gate(
             archive,
             catalog.filters(),
-            LIMITS,
+            replace(LIMITS, **UNLISTED),
             endpoints,
             caller=Caller.ANALYZE,
             keys=lambda _: KEY,
@@ -202,14 +208,15 @@ def test_record_asks_keeps_and_resumes(world: World, tmp_path: Path, monkeypatch
     from threatwalk.emulator.corpus import write
 
     write(make_world(11, 10), tmp_path / "world")
-    monkeypatch.setenv("THREATWALK_SET", '{"record.follow": 1}')  # two hops, but narrow ones
+    narrow = {"record.follow": 1, **{f"gate.{name}": [] for name in UNLISTED}}  # two hops, but narrow ones
+    monkeypatch.setenv("THREATWALK_SET", json.dumps(narrow))
 
     async def run() -> list[dict[str, object]]:
-        async with emulated(make_world(11, 10)) as emulator:
+        async with emulated(make_world(11, 10), nsrl=tmp_path / "rds.db") as emulator:
             (tmp_path / "endpoints.json").write_text(json.dumps(emulator.endpoints))
             monkeypatch.setenv("THREATWALK_ENDPOINTS", str(tmp_path / "endpoints.json"))
-            for source in ("VIRUSTOTAL", "SHODAN", "OTX"):
-                monkeypatch.setenv(f"THREATWALK_KEY_{source}", KEY)
+            for f in catalog.CATALOG:
+                monkeypatch.setenv(f"THREATWALK_KEY_{f.name.upper()}", KEY)
             options = [
                 "--reports",
                 str(tmp_path / "world" / "reports"),

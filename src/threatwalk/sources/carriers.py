@@ -87,6 +87,7 @@ def requests_session(carrier: RequestsCarrier) -> requests.Session:
     """A `requests.Session` whose every request goes through the carrier."""
     made = requests.Session()
     made.trust_env = False
+    made.max_redirects = 0  # the session knows which redirects may be followed
     made.mount("http://", carrier)
     made.mount("https://", carrier)
     return made

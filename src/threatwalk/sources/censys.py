@@ -14,12 +14,12 @@ import asyncio
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, cast
 
-from threatwalk.errors import AnswerError, UnavailableError
+from threatwalk.errors import AnswerError
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import censys_bodies
 from threatwalk.sources.body import sections
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
-from threatwalk.sources.response import DeniedError
+from threatwalk.sources.response import DeniedError, NotInPlanError
 
 if TYPE_CHECKING:
     from threatwalk.sources.censys_client import Use
@@ -79,7 +79,7 @@ async def _ask_name(sample: Sample, session: Session) -> str:
             session, "webproperty", lambda data, _: data.get_web_property_async(webproperty_id=f"{name}:443")
         )
         if not bodies:  # hosts of that name may be known: this is no empty answer
-            raise UnavailableError(
+            raise NotInPlanError(
                 f"censys knows no site {name}:443, and this plan may not search for its hosts"
             )
     return _known(bodies)

@@ -150,6 +150,7 @@ class Filter:
     terms: str
     endpoints: Mapping[str, str] = field(default_factory=dict)
     needs_key: bool = False
+    takes_key: bool = False  # it answers without a key, and more with one
     ask: Ask | None = None
     read: Read | None = None
     successors: tuple["Filter", ...] = ()

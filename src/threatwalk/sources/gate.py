@@ -28,7 +28,7 @@ from threatwalk.sources.breaker import Breaker
 from threatwalk.sources.filter import Ask, Filter, NotKnownError, Quota, Read
 from threatwalk.sources.policy import Policy
 from threatwalk.sources.quota import Denied, Ledger
-from threatwalk.sources.response import DeniedError, ThrottledError
+from threatwalk.sources.response import DeniedError, NotInPlanError, ThrottledError
 from threatwalk.sources.session import SourceSession, http_client
 from threatwalk.sources.writer import Kept as Row
 from threatwalk.sources.writer import Writer
@@ -417,7 +417,7 @@ class Gate:
         except NotKnownError as nothing:
             source.breaker.succeeded()
             return _Said(Answer(Outcome.EMPTY, asked_at=asked_at), nothing.raw)
-        except _SpentError as err:
+        except (_SpentError, NotInPlanError) as err:
             source.breaker.left()
             return _Said(Answer(Outcome.NOT_ASKED, reason=str(err)), None)
         except (AnswerError, UnavailableError, QuotaError) as err:

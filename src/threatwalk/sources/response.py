@@ -30,6 +30,10 @@ class DeniedError(UnavailableError):
     """The source refuses the key, or the key's plan does not hold the question: asking again changes nothing."""
 
 
+class NotInPlanError(UnavailableError):
+    """The key is good, but its plan cannot answer this question: others it can. The question counts as not asked."""
+
+
 def judged(name: str, response: Response) -> str:
     """The body of a proper answer.
 

@@ -19,12 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from threatwalk.errors import AnswerError, UnavailableError
+from threatwalk.errors import AnswerError
 from threatwalk.pivot import Pivot
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.body import inner, parse, sections, table
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
-from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged
+from threatwalk.sources.response import DeniedError, NotInPlanError, Response, ThrottledError, judged
 from threatwalk.sources.shodan_bodies import findings, fingerprints, page_hashes
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def _ask(sample: Sample, session: Session) -> str:
     named = sample.kind in _NAMES
     if not session.key and not (session.moved("shodan") and not session.moved("internetdb")):
         if named:
-            raise UnavailableError("shodan tells of names only with a key: set THREATWALK_KEY_SHODAN")
+            raise NotInPlanError("shodan tells of names only with a key: set THREATWALK_KEY_SHODAN")
         return await _internetdb(sample, session)
     if not named and session.memo.get("no hosts"):
         return await _internetdb(sample, session)
@@ -241,6 +241,7 @@ filter_ = Filter(
     terms="A domain costs a query credit (100 a month with a membership). Without a key InternetDB answers about"
     " addresses, for non-commercial use. Scans are never asked for.",
     endpoints={"shodan": "https://api.shodan.io", "internetdb": "https://internetdb.shodan.io"},
+    takes_key=True,
     ask=_ask,
     read=_read,
 )
