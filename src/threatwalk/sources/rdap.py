@@ -214,8 +214,10 @@ def names(body: dict[str, Any]) -> Iterator[Sample | None]:
             for zone in tables(zones):
                 yield from _listed(zone.get("nameservers"))
     for domain in tables(body.get("domainSearchResults")):
-        yield as_name(domain.get("ldhName")) or as_name(domain.get("unicodeName"))
-        yield from names(domain)
+        found = as_name(domain.get("ldhName")) or as_name(domain.get("unicodeName"))
+        if found is not None and not found.value.endswith(".arpa"):  # a reverse zone is no name of a host
+            yield found
+        yield from _listed(domain.get("nameservers"))
 
 
 def _listed(servers: Any) -> Iterator[Sample | None]:

@@ -101,16 +101,33 @@ def _in_text(raw: str) -> Iterator[Sample | None]:
 
 def _in_json(body: Any) -> Iterator[Sample | None]:
     if rdap.is_rdap(body):
-        code = rdap.error_code(body)
-        if code not in {None, 404}:
-            raise AnswerError(f"the registry answered error {code}")
-        yield from rdap.names(body)
+        yield from _in_rdap(body)
     elif isinstance(body, dict) and all(isinstance(one, dict) and "response" in one for one in body.values()):
-        for one in body.values():  # answers by the address asked, as ipwhois keeps them
-            response = one["response"]
-            yield from _in_text(response) if isinstance(response, str) else _in_json(response)
+        yield from _in_collection([one["response"] for one in body.values()])
     else:
         raise AnswerError("whois answered JSON that is no RDAP")
+
+
+def _in_rdap(body: Any) -> Iterator[Sample | None]:
+    if not rdap.is_rdap(body) or rdap.error_code(body) not in {None, 404}:
+        raise AnswerError("the registry answered an error, or no RDAP")
+    yield from rdap.names(body)
+
+
+def _in_collection(responses: list[Any]) -> Iterator[Sample | None]:
+    """Answers about several addresses, as the package ipwhois keeps them: those that are none are passed over."""
+    problem: AnswerError | None = None
+    read = 0
+    for response in responses:
+        try:
+            found = list(_in_text(response) if isinstance(response, str) else _in_rdap(response))
+        except AnswerError as err:
+            problem = err
+            continue
+        read += 1
+        yield from found
+    if not read:
+        raise AnswerError("whois answered a collection without an answer") from problem
 
 
 filter_ = Filter(

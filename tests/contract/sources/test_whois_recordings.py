@@ -1,19 +1,24 @@
 """Recorded RDAP objects and texts of port 43, read by the Whois adapter. Expected names are written from the bodies."""
 
+import json
 from pathlib import Path
 
 import pytest
 from tests.contract.sources.recordings import ELSEWHERE, bodies, found, pivots, text
 
 from threatwalk.errors import AnswerError
+from threatwalk.sources.registry_text import Verdict, ends, judged
 
-NO_WHOIS = {"ipwhois_asn.json"}  # another program's test file: answers and its own readings, keyed by address
+CUT_SHORT = (
+    "asyncwhois_tld_fr.txt",
+    "pythonwhois_google.fr.txt",
+)  # objects of one record, each with an end of its own
 GOOGLE = {f"hostname:ns{n}.google.com" for n in (1, 2, 3, 4)}
 
 
 def body(shared: Path, name: str) -> str:
-    provider = "rdap" if name.endswith(".json") else "whois"
-    return text(shared / "data" / "providers" / provider / name)
+    folders = (shared / "data" / "providers" / provider for provider in ("whois", "rdap", "whois_json"))
+    return text(next(folder / name for folder in folders if (folder / name).exists()))
 
 
 def refused(raw: str) -> bool:
@@ -27,15 +32,41 @@ def refused(raw: str) -> bool:
 def test_every_recorded_rdap_body_is_read(shared: Path) -> None:
     read = {name: pivots("whois", ELSEWHERE, raw) for name, raw in bodies(shared, "rdap")}
 
-    assert len(read) >= 26
+    assert len(read) == 26
+
+
+def test_every_recorded_body_of_other_programs_is_read(shared: Path) -> None:
+    read = {name: pivots("whois", ELSEWHERE, raw) for name, raw in bodies(shared, "whois_json")}
+
+    assert len(read) == 2
+
+
+@pytest.mark.timeout(120)
+def test_a_record_that_is_cut_off_is_never_taken_for_an_empty_one(shared: Path) -> None:
+    registered = {
+        name: raw
+        for name, raw in bodies(shared, "whois")
+        if judged(raw)[0] is Verdict.SERVERS and name not in CUT_SHORT
+    }
+    lines = {name: raw.splitlines(keepends=True) for name, raw in registered.items()}
+    empty = [
+        (name, count)
+        for name, all_ in lines.items()
+        for count in range(1, len(all_))
+        for verdict in [judged("".join(all_[:count]))[0]]
+        if verdict is Verdict.NOTHING or (verdict is Verdict.RECORD and ends("".join(all_[:count])))
+    ]
+
+    assert len(lines) > 90
+    assert empty == []
 
 
 def test_every_recorded_text_is_read_and_only_throttling_and_outages_are_refused(shared: Path) -> None:
-    texts = {name: raw for name, raw in bodies(shared, "whois") if name not in NO_WHOIS}
+    texts = dict(bodies(shared, "whois"))
 
     no_answer = {name for name, raw in texts.items() if refused(raw)}
 
-    assert len(texts) >= 150
+    assert len(texts) == 178
     assert no_answer == {
         name
         for name in texts
@@ -69,7 +100,33 @@ def test_what_is_registered_has_name_servers(shared: Path) -> None:
         ("whoisit_domain3.json", {"ns1.dns-parking.com", "ns2.dns-parking.com"}),
         ("icann_home.moscow.json", {"ns1.reg.ru", "ns2.reg.ru"}),
         ("icann_lemonde.fr.json", {f"ns-cloud-b{n}.googledomains.com" for n in (1, 2, 3, 4)}),
+        (
+            "icann_domains_ldhname_ns1_arin_net.json",
+            {f"ns{n}.arin.net" for n in (1, 2, 3)}
+            | {"ns3.lacnic.net", "ns4.apnic.net", "arin.authdns.ripe.net"},
+        ),
+        ("icann_domain_search_with_redaction.json", {"domain:example1.com", "domain:example2.com"}),
+        ("icann_lookup_with_redaction.json", {"ns1.example.com", "ns2.example.com"}),
+        ("icann_entities_fn_arin.json", set()),
+        ("icann_nameserver_ns1_nic_fr.json", set()),
+        ("icann_autnum_16509.json", set()),
+        ("icann_help_nic_fr.json", set()),
+        ("openrdap_bootstrap_dns.json", set()),
+        ("whoisit_bootstrap.json", set()),
         ("whoisit_ip_v4.json", set()),
+        ("whoisit_ip_v6.json", set()),
+        ("wtfis_ip2whois_whois_bbc.json", set()),
+        (
+            "wtfis_ip2whois_whois_gist.json",
+            {f"dns{n}.p08.nsone.net" for n in (1, 2, 3, 4)}
+            | {
+                "ns-421.awsdns-52.com",
+                "ns-1707.awsdns-21.co.uk",
+                "ns-1283.awsdns-32.org",
+                "ns-520.awsdns-01.net",
+            },
+        ),
+        ("ipwhois_asn.json", set()),
         ("asyncwhois_tld_be.txt", GOOGLE),
         ("asyncwhois_tld_edu.txt", {"dns1.itd.umich.edu", "dns.cs.wisc.edu", "dns2.itd.umich.edu"}),
         ("asyncwhois_tld_me.txt", GOOGLE),
@@ -112,7 +169,47 @@ def test_a_body_yields_its_name_servers(shared: Path, name: str, expected: set[s
     assert found("whois", "domain:example.com", body(shared, name)) == hostnames
 
 
-@pytest.mark.parametrize("raw", ["", "   \r\n", '{"ok": true', '{"ok": true}', '["a"]'])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "   \r\n",
+        '{"ok": true',
+        '{"ok": true}',
+        '["a"]',
+        "[]",
+        "<html><body>404 Not Found</body></html>",
+        '{"errorCode": 429, "title": "Too Many Requests"}',
+        '{"errorCode": "x"}',
+        '{"error": {"error_code": 10007, "error_message": "Invalid domain."}}',
+        '{"192.0.2.1": {"response": "limit exceeded"}}',
+    ],
+)
 def test_what_is_no_answer_is_refused(raw: str) -> None:
     with pytest.raises(AnswerError):
         pivots("whois", ELSEWHERE, raw)
+
+
+def test_what_a_registry_does_not_know_is_an_answer() -> None:
+    for raw in ("{}", '{"errorCode": 404, "title": "Not Found"}', '{"errorCode": "404"}'):
+        assert pivots("whois", ELSEWHERE, raw) == []
+
+
+@pytest.mark.parametrize("key", ["lacnic_reverseDelegations", "nicbr_reverseDelegations"])
+def test_a_network_yields_the_name_servers_of_its_reverse_zones(key: str) -> None:
+    zones = [{"nameservers": [{"ldhName": "NS1.EXAMPLE.NET"}, {"nameserver": "ns2.example.net"}]}, None]
+    raw = json.dumps({"objectClassName": "ip network", key: zones})
+
+    assert found("whois", "ipv4:200.0.2.1", raw) == {"hostname:ns1.example.net", "hostname:ns2.example.net"}
+
+
+def test_odd_parts_are_skipped() -> None:
+    servers = [{"ldhName": 7, "unicodeName": "ns1.example.net"}, "ns2.example.net", None, {}, {"ldhName": {}}]
+    raw = json.dumps(
+        {"objectClassName": "domain", "nameservers": servers, "domainSearchResults": [7, {"ldhName": None}]}
+    )
+
+    assert found("whois", "domain:example.com", raw) == {
+        "hostname:ns1.example.net",
+        "hostname:ns2.example.net",
+    }
