@@ -9,7 +9,7 @@ export AIRFLOW_PORT ?= 8080
 export MLFLOW_PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo real test check lock clean
+.PHONY: help install demo real test trust check lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ test: ## everything that a change must pass
 	@scripts/check
 	@$(BIN)/python -m pytest -n auto --dist loadfile --ignore tests/acceptance
 	@$(BIN)/python -m pytest tests/acceptance
+
+trust: install ## what is promised, measured in full form: make trust ROWS='R3 S4' (var/trust.json)
+	@scripts/system-packages
+	@$(BIN)/python scripts/trust $(ROWS)
 
 check: install ## the fast part of it: format, lint, types, layers
 	@scripts/check
