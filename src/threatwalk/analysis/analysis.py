@@ -49,7 +49,8 @@ class Analysis:
     `pivots` are those of all questions in the order asked. `values` are the best actions at the
     moment of stopping, where the policy was still asked. `model` names what walked (version and
     digest of the champion, None: not from the registry); `budget` is in lookups, None: no limit.
-    `held_back` are the filters that could not be chosen at all, each with its reason.
+    `held_back` are the filters that could not be chosen at all, `benign` the samples that are known to be no
+    part of a threat and were not expanded, each with its reason.
     """
 
     trailhead: Sample
@@ -66,6 +67,7 @@ class Analysis:
     budget: int | None = None
     model: str | None = None
     held_back: tuple[tuple[str, str], ...] = ()
+    benign: tuple[tuple[Sample, str], ...] = ()
 
     @property
     def lookups(self) -> int:

@@ -33,6 +33,7 @@ def dumps(analysis: Analysis) -> str:
         "samples": [str(s) for s in analysis.samples],
         "values": _values(analysis.values),
         "held_back": dict(analysis.held_back),
+        "benign": {str(s): reason for s, reason in analysis.benign},
         "steps": [_step(step) for step in analysis.steps],
     }
     return json.dumps(raw, indent=1, allow_nan=False) + "\n"
@@ -120,6 +121,7 @@ def _analysis(raw: dict[str, Any]) -> Analysis:
         budget=raw["budget"],
         model=raw["model"],
         held_back=tuple(raw["held_back"].items()),
+        benign=tuple((_sample(text), reason) for text, reason in raw.get("benign", {}).items()),
     )
 
 

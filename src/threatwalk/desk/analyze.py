@@ -22,16 +22,20 @@ from threatwalk.errors import BusyError, StoreError
 from threatwalk.learning.policy import Policy, action_of
 from threatwalk.params import Params
 from threatwalk.pivot import LookUp, Outcome
+from threatwalk.sample import Sample
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What one indicator may ask: the seam, and the filters that are closed to it tonight, with the reason."""
+    """What one indicator may ask: the seam, the filters that are closed to it tonight, with the reason, and why
+    a sample is known to be no part of a threat (None: it is not known to be).
+    """
 
     look_up: LookUp
     closed: Mapping[str, str]
+    benign: Callable[[Sample], str | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,9 @@ class Desk:
             model=walker.model,
         )
         held_back = tuple((name, world.closed[name]) for name in walker.filters if name in world.closed)
-        return replace(analysis, held_back=held_back)
+        known = ((s, world.benign(s)) for s in analysis.samples)
+        benign = tuple((s, reason) for s, reason in known if reason is not None)
+        return replace(analysis, held_back=held_back, benign=benign)
 
     def _finish(self, indicator: Indicator, folder: Path) -> None:
         self._queue.finish(indicator.id, self._owner, run=self._run, result=str(folder))

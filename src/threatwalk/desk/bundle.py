@@ -45,17 +45,18 @@ def bundle(analysis: Analysis, *, author: str, created: datetime) -> stix2.Bundl
     scos = _scos(analysis, refs)
     objects = list({sco["id"]: sco for sco in scos.values()}.values())
     relationships = _relationships(analysis.pivots, scos, seed=f"{author}|{digest}", common=common)
+    notes = _notes(analysis.benign, scos, digest, common)
     grouping = stix2.Grouping(
         id=_id("grouping", author, digest),
         name=f"Walk from {analysis.trailhead.kind} {shown(analysis.trailhead)}",
         description=_account(analysis),
         context="suspicious-activity",
-        object_refs=[o["id"] for o in objects] + [r["id"] for r in relationships],
+        object_refs=[o["id"] for o in [*objects, *relationships, *notes]],
         **common,
     )
     return stix2.Bundle(
         id=_id("bundle", author, digest),
-        objects=[identity, *markings, grouping, *objects, *relationships],
+        objects=[identity, *markings, grouping, *objects, *relationships, *notes],
     )
 
 
@@ -194,6 +195,25 @@ def _relationship(
         **seen,
         **common,
     )
+
+
+def _notes(
+    benign: Iterable[tuple[Sample, str]], scos: dict[Sample, Any], seed: str, common: dict[str, Any]
+) -> list[stix2.Note]:
+    """One for each reason why samples are no part of a threat, though a source led to them."""
+    grouped: dict[str, dict[str, None]] = {}
+    for s, reason in benign:
+        grouped.setdefault(reason, {})[scos[s]["id"]] = None
+    return [
+        stix2.Note(
+            id=_id("note", seed, reason),
+            abstract="known to be good; not expanded",
+            content=f"{len(refs)} of the samples: {reason}",
+            object_refs=list(refs),
+            **common,
+        )
+        for reason, refs in grouped.items()
+    ]
 
 
 def _account(analysis: Analysis) -> str:

@@ -48,7 +48,9 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
     """The whole page as text; `note` is what the person who queued the indicator wrote."""
     style, script = _asset("page.css"), _asset("page.js")
     first, sources = _found_by(analysis)
-    return _template().render(
+    template = _template()
+    template.globals["benign"] = dict(analysis.benign)  # macros see globals only
+    return template.render(
         a=analysis,
         author=author,
         note=prose(note),

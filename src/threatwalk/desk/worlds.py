@@ -41,7 +41,7 @@ def _live(gate: Gate, filters: Sequence[str], wanted: Wanted) -> World:
         return await gate.ask(name, sample, tlp=wanted.tlp, pap=wanted.pap, active_dns=wanted.active_dns)
 
     reasons = {name: _closed(gate, name, wanted) for name in filters}
-    return World(look_up, {name: reason for name, reason in reasons.items() if reason})
+    return World(look_up, {name: reason for name, reason in reasons.items() if reason}, gate.benign)
 
 
 def _closed(gate: Gate, name: str, wanted: Wanted) -> str | None:
