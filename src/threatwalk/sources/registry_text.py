@@ -13,7 +13,7 @@ from threatwalk.sources.registry_phrases import CONDITION, CONSEQUENCE, NOTHING,
 from threatwalk.sources.registry_servers import servers
 
 _SHORT = 500  # characters; longer paragraphs are terms of use
-_MOST = 300  # statements; what a registry has to say it says soon
+_MOST = 100  # statements; what a registry has to say it says soon
 _COMMENT = " \t%#*>-;|=<[]\ufeff"
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
 _NOT_WORD = r"^[^\w\n]*"
