@@ -157,7 +157,7 @@ async def test_whoisit_finds_the_registry_by_the_bootstrap_and_reads_it(
         s for s in world.graph.samples
         if s.kind is Kind.DOMAIN and s.value.endswith(".com") and world.answer("whois", s)
     )  # fmt: skip
-    bootstrap = (await get(f"{emulator.endpoints['rdap']}bootstrap.json")).text
+    bootstrap = (await get(f"{emulator.endpoints['rdap']}/bootstrap.json")).text
 
     def ask() -> tuple[dict[str, Any], dict[str, Any]]:
         whoisit.load_bootstrap_data(bootstrap, allow_insecure=True)
@@ -172,11 +172,11 @@ async def test_whoisit_finds_the_registry_by_the_bootstrap_and_reads_it(
 
 
 async def test_rdap_leaves_some_country_codes_to_port_43(emulator: Emulator) -> None:
-    services = (await get(f"{emulator.endpoints['rdap']}dns.json")).json()["services"]
+    services = (await get(f"{emulator.endpoints['rdap']}/dns.json")).json()["services"]
 
     assert "com" in services[0][0]
     assert not {"ru", "jp", "de"} & set(services[0][0])
-    reply = await get(f"{emulator.endpoints['rdap']}domain/yandex.ru")
+    reply = await get(f"{emulator.endpoints['rdap']}/domain/yandex.ru")
     assert reply.status_code == 404
     assert reply.headers["content-type"] == "application/rdap+json"
 

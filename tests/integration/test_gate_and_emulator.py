@@ -204,7 +204,7 @@ async def test_no_connection_leaves_for_anything_but_the_endpoints(world: World,
 def test_record_asks_keeps_and_resumes(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
-    from threatwalk.cli.sources import ask, record
+    from threatwalk.cli.record import record
     from threatwalk.emulator.corpus import write
 
     write(make_world(11, 10), tmp_path / "world")
@@ -241,4 +241,3 @@ def test_record_asks_keeps_and_resumes(world: World, tmp_path: Path, monkeypatch
     assert sum(row["archived"] for row in second["sources"].values()) == 100
     assert third["asked"] == 0
     assert third["answered"] == second["answered"] > first_hop
-    assert ask.name == "ask"

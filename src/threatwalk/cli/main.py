@@ -18,7 +18,7 @@ COMMANDS = {
     # sources and archive
     "sources": "sources:sources",
     "ask": "sources:ask",
-    "record": "sources:record",
+    "record": "record:record",
     "archive": "archive:archive",
     "snapshot": "archive:snapshot",
     # the emulator

@@ -184,6 +184,7 @@ filter_ = Filter(
     status=Status.LIVE,
     terms="Public resolvers ask for restraint; use your own with THREATWALK_ENDPOINTS where you have one.",
     endpoints={"dns": "1.1.1.1:53"},
+    cost=7,
     ask=_ask,
     read=_read,
 )

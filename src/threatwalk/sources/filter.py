@@ -151,6 +151,8 @@ class Filter:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     needs_key: bool = False
     takes_key: bool = False  # it answers without a key, and more with one
+    forbids: str = ""  # what the terms of a free key forbid, for a warning where there is a key
+    cost: int = 1  # requests of a usual question
     ask: Ask | None = None
     read: Read | None = None
     successors: tuple["Filter", ...] = ()

@@ -236,6 +236,10 @@ class Gate:
         )
         return min((limit for limit in limits if limit is not None), default=math.inf)
 
+    def cost(self, name: str) -> int:
+        """Requests of a usual question to whoever answers for a source."""
+        return next((f.cost for f in self._standing(name) if not self._shut(f)), self._filters[name].cost)
+
     def _oldest(self) -> datetime:
         return self._now() - timedelta(days=self._limits.fresh_days)
 

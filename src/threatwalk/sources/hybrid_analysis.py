@@ -246,6 +246,7 @@ filter_ = Filter(
     terms="Free with a key: 2,000 requests an hour, 200 of them in one minute. Submitting discloses; never done.",
     endpoints={"hybrid_analysis": "https://hybrid-analysis.com"},
     needs_key=True,
+    cost=4,
     ask=_ask,
     read=_read,
 )

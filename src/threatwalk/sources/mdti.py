@@ -193,6 +193,7 @@ filter_ = Filter(
     ),
     endpoints={"mdti": "https://graph.microsoft.com", "mdti_login": "https://login.microsoftonline.com"},
     needs_key=True,
+    cost=5,
     ask=_ask,
     read=_read,
 )

@@ -252,6 +252,7 @@ filter_ = Filter(
     terms="Free with a key (10,000 requests an hour). Creating pulses or submitting files discloses; never done.",
     endpoints={"otx": "https://otx.alienvault.com"},
     needs_key=True,
+    cost=5,
     ask=_ask,
     read=_read,
 )

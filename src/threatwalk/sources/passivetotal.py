@@ -268,6 +268,7 @@ filter_ = Filter(
     terms="Closed in 2025; Microsoft Defender Threat Intelligence follows it, for a licence.",
     endpoints={"passivetotal": "https://api.passivetotal.org"},
     needs_key=True,
+    cost=8,
     ask=_ask,
     read=_read,
     successors=(

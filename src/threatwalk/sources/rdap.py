@@ -15,7 +15,7 @@ from threatwalk.errors import AnswerError, ThreatwalkError, UnavailableError
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.body import as_name, inner, parse, tables, texts
 from threatwalk.sources.filter import NotKnownError, Session
-from threatwalk.sources.response import DeniedError, ThrottledError, retry_after
+from threatwalk.sources.response import ThrottledError, retry_after
 
 if TYPE_CHECKING:
     import httpx
@@ -151,7 +151,7 @@ def _ours(err: Any, last: "httpx.Response | None") -> Exception:
     if isinstance(err, RateLimitedError) or (status == _BUSY and wait_s is not None):
         return ThrottledError(f"the registry says that we ask too much ({status})", wait_s)
     if isinstance(err, ResourceAccessDeniedError) and status != _UNPROCESSABLE:
-        return DeniedError(f"the registry refuses us ({status})")
+        return UnavailableError(f"the registry refuses us ({status})")  # this one, not every registry
     if status != 200:
         return UnavailableError(f"the registry answered {status}")
     return AnswerError("the registry answered what is no JSON")

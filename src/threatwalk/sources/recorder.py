@@ -1,13 +1,15 @@
 """The recorder: ask every source about the reports' samples, then hop by hop about what they gave.
 
-Breadth first, and within a hop the samples first that most reports hold. Everything goes through the gate, which
-keeps the answers; so a run that was killed resumes where it stopped, and a repeat asks only what is still open.
+Nearest first: hop by hop from the goals, and within a hop the samples first that lie near the goals of most
+reports, so that a day's free quota is spent where it teaches most. Everything goes through the gate, which keeps
+the answers; so a run that was killed resumes where it stopped, and a repeat asks only what is still open.
 """
 
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from threatwalk.pivot import Answer, Outcome
 from threatwalk.reports.report import Pap, Report, Tlp
@@ -19,16 +21,20 @@ from threatwalk.sources.policy import strictest
 _TRIES = 2  # a question that failed is asked once more, after all others of its hop
 _REST_STEP_S = 1.0
 
+_NEAR = 64  # reports that a found sample is counted for: more tell nothing new about its rank
+
 Question = tuple[str, Sample]
+Near = dict[Sample, set[int]]
+"""Samples, and the numbers of the reports from whose goals they were reached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A sample to begin with: the strictest tag of the reports that hold it, and how many do."""
+    """A sample to begin with: the strictest tag of the reports that hold it, and the numbers of those reports."""
 
     sample: Sample
     tlp: Tlp
-    reports: int
+    reports: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -36,6 +42,7 @@ class Tally:
     """What became of one source's questions."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
+    benign: int = 0  # hubs that nobody is asked about
     archived: int = 0  # of the found and empty ones: answered without a request
     cut: int = 0  # answers whose pivots were capped
     left: int = 0  # still open when the run ended
@@ -52,11 +59,13 @@ class Tally:
 def starts(reports: Iterable[tuple[Report, Tlp | None]]) -> list[Start]:
     """The samples of all goals, those that most reports hold first. A report without tag has its feed's, else amber."""
     tags: defaultdict[Sample, list[Tlp]] = defaultdict(list)
-    for report, feed_tlp in reports:
+    held_by: defaultdict[Sample, set[int]] = defaultdict(set)
+    for number, (report, feed_tlp) in enumerate(reports):
         for sample in report.goal:
             tags[sample].append(report.tlp or feed_tlp or Tlp.AMBER)
-    made = [Start(sample, strictest(held), len(held)) for sample, held in tags.items()]
-    return sorted(made, key=lambda start: (-start.reports, start.sample))
+            held_by[sample].add(number)
+    made = [Start(sample, strictest(held), frozenset(held_by[sample])) for sample, held in tags.items()]
+    return sorted(made, key=lambda start: (-len(start.reports), start.sample))
 
 
 class Recorder:
@@ -104,11 +113,13 @@ class Recorder:
     async def run(self, start: Sequence[Start], *, hops: int) -> None:
         """Ask, hop after hop, until nothing is left, or the limit of questions or every quota is reached."""
         tlp = {one.sample: one.tlp for one in start}
+        near: Near = {one.sample: set(one.reports) for one in start}
         frontier = list(tlp)
         known = set(frontier)
         for self.hop in range(1, hops + 1):
-            found = await self._ask_all(frontier, tlp)
-            frontier = [sample for sample, _ in found.most_common() if sample not in known]
+            found = await self._ask_all(frontier, tlp, near)
+            near = {sample: reports for sample, reports in found.items() if sample not in known}
+            frontier = sorted(near, key=lambda sample: (-len(near[sample]), sample))
             known.update(frontier)
             if not frontier or self.asked >= self._budget:
                 return
@@ -117,6 +128,8 @@ class Recorder:
         """The questions about these samples that policy allows, by source, in the order of the samples."""
         queues: dict[str, deque[Sample]] = {f.name: deque() for f in self._filters}
         for sample in samples:
+            if self._gate.benign(sample) is not None:
+                continue
             for name, queue in queues.items():
                 why = self._gate.held_back(
                     name, sample, tlp=tlp[sample], pap=self._pap, active_dns=self._active_dns
@@ -125,13 +138,13 @@ class Recorder:
                     queue.append(sample)
         return queues
 
-    async def _ask_all(self, frontier: Iterable[Sample], tlp: dict[Sample, Tlp]) -> Counter[Sample]:
-        """What a hop found, with the number of answers that named it; `tlp` learns the strictest parent's."""
+    async def _ask_all(self, frontier: Iterable[Sample], tlp: dict[Sample, Tlp], near: "Near") -> "Near":
+        """What a hop found, and near which reports; `tlp` learns the strictest parent's."""
         queues = self.open(frontier, tlp)
-        found: Counter[Sample] = Counter()
+        found: Near = {}
         failures: Counter[Question] = Counter()
         workers = [
-            self._work(name, queue, tlp, found, failures)
+            self._work(name, queue, tlp, near, found, failures)
             for name, queue in queues.items()
             for _ in range(self._workers)
         ]
@@ -146,7 +159,8 @@ class Recorder:
         name: str,
         queue: deque[Sample],
         tlp: dict[Sample, Tlp],
-        found: Counter[Sample],
+        near: "Near",
+        found: "Near",
         failures: Counter[Question],
     ) -> None:
         tally = self.tallies[name]
@@ -176,7 +190,7 @@ class Recorder:
             self._count(tally, answer)
             followed = list(dict.fromkeys(pivot.found for pivot in answer.pivots))[: self._follow]
             for one in followed:
-                found[one] += 1
+                _add(found.setdefault(one, set()), near[sample])
                 tlp[one] = strictest([tlp[sample], *([tlp[one]] if one in tlp else [])])
 
     def _skip_to_known(self, name: str, queue: deque[Sample], tally: Tally) -> None:
@@ -200,6 +214,9 @@ class Recorder:
         return self._gate.closed(name)
 
     def _count(self, tally: Tally, answer: Answer) -> None:
+        if answer.benign is not None:
+            tally.benign += 1
+            return
         if answer.outcome is Outcome.NOT_ASKED:
             tally.left += 1
             tally.why_left = answer.reason or ""
@@ -209,12 +226,20 @@ class Recorder:
         tally.cut += bool(answer.cut)
 
 
+def _add(reports: set[int], more: set[int]) -> None:
+    if len(reports) < _NEAR:
+        reports.update(islice(more, _NEAR))
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the first hop would cost one source: questions, of them answered in the archive, and days to coverage."""
+    """What the first hop would cost one source: questions, of them answered in the archive, requests of the rest,
+    and days to coverage.
+    """
 
     questions: int
     archived: int
+    requests: int
     days: Mapping[
         int, float | None
     ]  # percent covered -> days at the source's quota; None: it may not be asked
@@ -229,10 +254,10 @@ def plan(recorder: Recorder, gate: Gate, start: Sequence[Start]) -> dict[str, Pl
     plans = {}
     for name, queue in recorder.open(tlp, tlp).items():
         archived = sum(gate.knows(name, sample) for sample in queue)
-        a_day = gate.a_day(name)
+        a_day, cost = gate.a_day(name), gate.cost(name)
         days = {
-            percent: None if a_day == 0 else max(0.0, len(queue) * percent / 100 - archived) / a_day
+            percent: None if a_day == 0 else max(0.0, len(queue) * percent / 100 - archived) * cost / a_day
             for percent in _COVERAGE
         }
-        plans[name] = Plan(len(queue), archived, days)
+        plans[name] = Plan(len(queue), archived, (len(queue) - archived) * cost, days)
     return plans

@@ -242,6 +242,7 @@ filter_ = Filter(
     " addresses, for non-commercial use. Scans are never asked for.",
     endpoints={"shodan": "https://api.shodan.io", "internetdb": "https://internetdb.shodan.io"},
     takes_key=True,
+    cost=2,
     ask=_ask,
     read=_read,
 )

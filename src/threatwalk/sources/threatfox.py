@@ -92,6 +92,7 @@ filter_ = Filter(
     terms="A free Auth-Key of abuse.ch; fair use, commercial use is paid. Entries older than six months are not told.",
     endpoints={"threatfox": "https://threatfox-api.abuse.ch"},
     needs_key=True,
+    forbids="commercial use needs a licence of abuse.ch",
     ask=_ask,
     read=_read,
 )

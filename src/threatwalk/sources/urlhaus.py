@@ -79,6 +79,7 @@ filter_ = Filter(
     terms="A free Auth-Key of abuse.ch; fair use, commercial use is paid.",
     endpoints={"urlhaus": "https://urlhaus-api.abuse.ch"},
     needs_key=True,
+    forbids="commercial use needs a licence of abuse.ch",
     ask=_ask,
     read=_read,
 )

@@ -217,6 +217,7 @@ filter_ = Filter(
     terms="A free key is not for commercial products, services or business workflows; no redistribution of its data.",
     endpoints={"virustotal": "https://www.virustotal.com"},
     needs_key=True,
+    forbids="a free key may not be used in commercial products, services or business workflows",
     ask=_ask,
     read=_read,
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from threatwalk.archive.store import Archive
-from threatwalk.cli.sources import record
+from threatwalk.cli.record import record
 from threatwalk.params import load
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp

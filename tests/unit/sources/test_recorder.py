@@ -21,14 +21,19 @@ def report(name: str, *goal: Sample, tlp: Tlp | None = None) -> Report:
 
 
 def recorder(
-    gate: Gate, *filters: Filter, questions: int = 100, follow: int = 50, rest_s: float = 0.01
+    gate: Gate,
+    *filters: Filter,
+    questions: int = 100,
+    follow: int = 50,
+    in_flight: int = 4,
+    rest_s: float = 0.01,
 ) -> Recorder:
     return Recorder(
         gate,
         filters,
         questions=questions,
         follow=follow,
-        in_flight=4,
+        in_flight=in_flight,
         pap=Pap.CLEAR,
         active_dns=False,
         rest_s=rest_s,
@@ -47,7 +52,7 @@ def test_the_samples_of_most_reports_come_first_with_their_strictest_tag() -> No
         (report("four", D), None),
     ]
 
-    made = [(one.sample, one.tlp, one.reports) for one in starts(reports)]
+    made = [(one.sample, one.tlp, len(one.reports)) for one in starts(reports)]
 
     assert made == [(B, Tlp.GREEN, 2), (A, Tlp.CLEAR, 1), (C, Tlp.CLEAR, 1), (D, Tlp.AMBER, 1)]
 
@@ -136,6 +141,31 @@ async def test_a_strict_report_makes_what_is_found_through_it_as_strict(make_gat
 
     assert sorted(public.calls) == [A, B, C, D]
     assert private.calls == [A]
+
+
+async def test_of_what_was_found_that_near_most_reports_is_asked_first(make_gate: MakeGate) -> None:
+    fake = chain({A: [C, D], B: [D]})
+    f = filter_of(fake)
+    async with make_gate(f) as gate:
+        run = recorder(gate, f, in_flight=1)
+        await run.run(starts([(report("one", A), None), (report("two", B), None)]), hops=2)
+
+    assert fake.calls == [A, B, D, C]
+
+
+async def test_a_benign_hub_is_neither_planned_nor_asked_nor_left(make_gate: MakeGate) -> None:
+    hub = parse("ipv4:8.8.8.8")
+    fake = chain({})
+    f = filter_of(fake)
+    start = starts([(report("r", parse("ipv4:45.95.168.7"), hub), None)])
+    async with make_gate(f, warning_lists=("public-dns-v4",)) as gate:
+        planned = plan(recorder(gate, f), gate, start)["fake"]
+        run = recorder(gate, f)
+        await run.run(start, hops=1)
+
+    assert planned.questions == 1
+    assert fake.calls == [parse("ipv4:45.95.168.7")]
+    assert run.tallies["fake"].left == 0
 
 
 async def test_a_plan_counts_and_spends_nothing(make_gate: MakeGate, store: Store, clock: Clock) -> None:
