@@ -17,6 +17,10 @@ KEY = "emulated"
 VALUES: dict[str, Any] = {
     "filters": ["dns", "whois", "virustotal", "shodan", "otx"],
     "gate.active_dns": True,
+    # a made-up internet has hubs of its own, and an NSRL that is one more source
+    "gate.warning_lists": [],
+    "gate.exact_lists": [],
+    "gate.known_good": [],
     "record.pap": "clear",
     "record.questions": 20000,
 }
