@@ -6,9 +6,9 @@ has a fast way for text that is canonical already, and a slow one that refangs a
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import NamedTuple
 
 import idna
 
@@ -27,9 +27,11 @@ class Kind(StrEnum):
     URL = "url"  # http, https or ftp, without fragment and default port
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Sample:
-    """One observable. Make it with `sample()` or `parse()`, which give the canonical value."""
+class Sample(NamedTuple):
+    """One observable. Make it with `sample()` or `parse()`, which give the canonical value.
+
+    A named tuple, since it is made, compared and hashed by the million.
+    """
 
     kind: Kind
     value: str

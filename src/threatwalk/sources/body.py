@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -9,6 +10,8 @@ import orjson
 from threatwalk.errors import AnswerError, SampleError
 from threatwalk.sample import HASH_LENGTHS, Kind, Sample, host, sample
 
+_NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
+_IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _YEARS = range(1980, 2101)  # a time outside is a placeholder such as 0000-00-00
 
 
@@ -64,65 +67,92 @@ def sections(bodies: dict[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{body}' for name, body in bodies.items()) + "}"
 
 
+# The same hosts, hashes and days come again and again, in one body and in those of other sources: their canonical
+# forms are remembered. Texts of an attacker's choosing fill no memory: so many, none longer than a sample may be.
+_remembered = lru_cache(maxsize=32_768)
+
+
 def as_host(value: Any) -> Sample | None:
     """The IP, domain or host name in a text: trailing dots, ports and wildcards are forgiven."""
-    if not isinstance(value, str):
-        return None
-    text = value.strip().rstrip(".").removeprefix("*.")
+    return _host(value) if isinstance(value, str) else None
+
+
+@_remembered
+def _host(text: str) -> Sample | None:
     try:
-        return host(text)
+        return host(text.strip().rstrip(".").removeprefix("*."))
     except SampleError:
         return None
 
 
 def as_name(value: Any) -> Sample | None:
     """A domain or host name; None for an address."""
-    found = as_host(value)
-    return found if found and found.kind in {Kind.DOMAIN, Kind.HOSTNAME} else None
+    found = _host(value) if isinstance(value, str) else None
+    return found if found is not None and found.kind in _NAMES else None
 
 
 def as_ip(value: Any) -> Sample | None:
     """An IP address; None for a name."""
-    found = as_host(value)
-    return found if found and found.kind in {Kind.IPV4, Kind.IPV6} else None
+    found = _host(value) if isinstance(value, str) else None
+    return found if found is not None and found.kind in _IPS else None
 
 
 def as_hash(value: Any) -> Sample | None:
     """An md5, sha1 or sha256, told by its length."""
-    if not isinstance(value, str):
-        return None
-    kind = HASH_LENGTHS.get(len(value.strip()))
-    return None if kind is None else as_kind(kind, value)
+    return _hash(value) if isinstance(value, str) else None
+
+
+@_remembered
+def _hash(text: str) -> Sample | None:
+    kind = HASH_LENGTHS.get(len(text.strip()))
+    return None if kind is None else _of_kind(kind, text)
 
 
 def as_url(value: Any) -> Sample | None:
-    return as_kind(Kind.URL, value)
+    return _url(value) if isinstance(value, str) else None
+
+
+@_remembered
+def _url(text: str) -> Sample | None:
+    return _of_kind(Kind.URL, text)
 
 
 def as_file(value: Any) -> Sample | None:
     """A file name, without the folders that it was seen in."""
-    if not isinstance(value, str):
-        return None
-    name = value.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
-    return None if name in {"", ".", ".."} else as_kind(Kind.FILENAME, name)
+    return _file(value) if isinstance(value, str) else None
+
+
+@_remembered
+def _file(text: str) -> Sample | None:
+    name = text.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    return None if name in {"", ".", ".."} else _of_kind(Kind.FILENAME, name)
 
 
 def as_kind(kind: Kind, value: Any) -> Sample | None:
     """The canonical sample of a kind; None where the value is none of it."""
-    if not isinstance(value, str):
-        return None
+    return _of_kind(kind, value) if isinstance(value, str) else None
+
+
+def _of_kind(kind: Kind, text: str) -> Sample | None:
     try:
-        return sample(kind, value)
+        return sample(kind, text)
     except SampleError:
         return None
 
 
 def moment(value: Any) -> datetime | None:
     """An aware time from seconds since 1970 or an ISO text (without zone: UTC); None for placeholders."""
+    if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    return _moment(value)
+
+
+@_remembered
+def _moment(value: str | float) -> datetime | None:
     try:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not isinstance(value, str):
             when = datetime.fromtimestamp(value, UTC)
-        elif isinstance(value, str) and value[:1].isdigit():
+        elif value[:1].isdigit():
             parsed = datetime.fromisoformat(value)
             when = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
         else:
@@ -130,3 +160,9 @@ def moment(value: Any) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return when if when.year in _YEARS else None
+
+
+def forget() -> None:
+    """Empty what the canonical forms are remembered in: readers are slower then, and say the same."""
+    for one in (_host, _hash, _url, _file, _moment):
+        one.cache_clear()
