@@ -18,6 +18,7 @@ COMMANDS = {
     # sources and archive
     "sources": "sources:sources",
     "ask": "sources:ask",
+    "index-nsrl": "sources:index_nsrl",
     "record": "record:record",
     "archive": "archive:archive",
     "snapshot": "archive:snapshot",

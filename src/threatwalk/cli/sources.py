@@ -225,6 +225,8 @@ async def _ask(
         reason = gate.held_back(f.name, sample, tlp=tlp, pap=pap, active_dns=active_dns) or (
             None if gate.knows(f.name, sample) else gate.closed(f.name)
         )
+        if reason is None and not even_benign and (good := gate.benign(sample)) is not None:
+            reason = f"{good}; --even-benign asks all the same"
         if reason is not None:
             raise UsageError(f"{f.name} was not asked: {reason}")
         answer = await gate.ask(
@@ -280,3 +282,13 @@ def _print(f: Filter, sample: Sample, answer: Answer, cost: int, told: str) -> N
 def _shown(text: str) -> str:
     """A value for a terminal: nothing in it can move the cursor, colour the screen or turn the writing."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+@click.command("index-nsrl")
+@click.argument("database", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def index_nsrl(database: Path) -> None:
+    """Make the indexes that questions to NSRL need, in an RDSv3 database; once, some minutes for 100 million rows."""
+    from threatwalk.sources import nsrl
+
+    nsrl.index(database)
+    click.echo(f'{database} is ready: name it as "nsrl" in the file of THREATWALK_ENDPOINTS')
