@@ -470,7 +470,8 @@ _ODD = (SampleError, ValueError, TypeError, LookupError, AttributeError, Recursi
 async def _ask(ask: Ask, sample: Sample, session: SourceSession) -> str:
     """The raw answer; an adapter that stumbles over a body in between raises AnswerError."""
     try:
-        return await ask(sample, session)
+        with session.guarded():  # a package that asks by itself reaches no other place either
+            return await ask(sample, session)
     except _ODD as err:
         raise AnswerError(f"the answer about {sample} is odd: {type(err).__name__} {err}"[:200]) from err
 

@@ -4,6 +4,7 @@ where what a client library raises becomes an error of ours.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
@@ -30,7 +31,12 @@ Pace = Callable[[int], Awaitable[None]]
 def http_client(*, timeout_s: float, per_host: int) -> aiohttp.ClientSession:
     """The one HTTP client of a gate: connections stay open, no cookies, no proxies, no redirects of its own."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, limit_per_host=per_host, ttl_dns_cache=300),
+        connector=aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=per_host,
+            ttl_dns_cache=300,
+            resolver=aiohttp.ThreadedResolver(),  # whatever is installed: the guard sees this one
+        ),
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": _AGENT, "Accept": "application/json"},
@@ -85,6 +91,10 @@ class SourceSession:
     def trust(self, hosts: Iterable[str]) -> None:
         self._allowed.trust(hosts)
 
+    def guarded(self) -> AbstractContextManager[None]:
+        """Within, whatever client is used reaches this source's places only."""
+        return guarded(self._allowed)
+
     async def get(
         self,
         url: str,
@@ -121,7 +131,7 @@ class SourceSession:
         for _ in range(1 + _REDIRECTS):
             self._allowed.url(target)
             await self._permit(1)
-            with guarded(self._allowed):
+            with self.guarded():
                 response = await self._request(method, target, headers, body)
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECT or not location:
@@ -161,7 +171,7 @@ class SourceSession:
     async def udp(self, endpoint: str, messages: list[bytes]) -> list[bytes]:
         host, port = self._allowed.endpoint(endpoint)
         await self._permit(len(messages))
-        with guarded(self._allowed):
+        with self.guarded():
             async with self._opening:  # or questions at the same time would open a socket each
                 if endpoint not in self._udp:
                     self._udp[endpoint] = await UdpSocket.connect(host, port)
@@ -173,13 +183,14 @@ class SourceSession:
         await self._permit(1)
         try:
             async with asyncio.timeout(self._timeout_s):
-                with guarded(self._allowed):
+                with self.guarded():
                     return await over_tcp(host, port, message, framed=framed, max_bytes=self._max_bytes)
         except TimeoutError as err:
             raise UnavailableError(f"{host}:{port} gave no answer within {self._timeout_s:g} s") from err
 
     async def _permit(self, requests: int) -> None:
-        await self._pace(requests)
+        with guarded(None):  # the count lies in our own database
+            await self._pace(requests)
         self.requests += requests
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ import asyncio
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ async def _ask(sample: Sample, session: Session) -> str:
     loop = asyncio.get_running_loop()
     asking = partial(_named if named else _address, sample, session, RequestsCarrier(session, loop))
     try:
-        bodies = await loop.run_in_executor(_threads(session), asking)
+        bodies = await loop.run_in_executor(_threads(session), copy_context().run, asking)
     except _NotInPlanError:
         if named or session.moved("shodan"):
             raise
