@@ -11,7 +11,7 @@ from threatwalk.errors import AnswerError, QuotaError, UnavailableError
 from threatwalk.sample import Sample, parse
 from threatwalk.sources.filter import NotKnownError
 from threatwalk.sources.guard import GuardError
-from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged
+from threatwalk.sources.response import Response, ThrottledError, judged
 from threatwalk.sources.whois import filter_
 
 COM = parse("domain:example.com")
@@ -144,9 +144,10 @@ async def test_an_address_of_no_registry_is_not_asked_about(address: str) -> Non
         (Response(503, ""), UnavailableError),
         (Response(500, GONE), UnavailableError),
         (Response(502, "<html>"), UnavailableError),
-        (Response(401, ""), DeniedError),
-        (Response(403, "<html>"), DeniedError),
-        (Response(422, "{}"), UnavailableError),
+        (Response(401, ""), UnavailableError),
+        (Response(403, "<html>"), UnavailableError)(  # one registry, not all,
+            Response(422, "{}"), UnavailableError
+        ),
         (Response(400, '{"errorCode": 400}'), UnavailableError),
         (Response(302, ""), UnavailableError),
         (FOUND[:-3], AnswerError),
