@@ -145,9 +145,8 @@ async def test_an_address_of_no_registry_is_not_asked_about(address: str) -> Non
         (Response(500, GONE), UnavailableError),
         (Response(502, "<html>"), UnavailableError),
         (Response(401, ""), UnavailableError),
-        (Response(403, "<html>"), UnavailableError)(  # one registry, not all,
-            Response(422, "{}"), UnavailableError
-        ),
+        (Response(403, "<html>"), UnavailableError),  # one registry, not all
+        (Response(422, "{}"), UnavailableError),
         (Response(400, '{"errorCode": 400}'), UnavailableError),
         (Response(302, ""), UnavailableError),
         (FOUND[:-3], AnswerError),
