@@ -57,11 +57,22 @@ def judged(name: str, response: Response) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date; None without a sensible one."""
+    """Seconds of a Retry-After header, which holds seconds or a date; None without a sensible one.
+
+    A date counts from the server's own Date, so that a clock that goes wrong, its or ours, changes nothing.
+    """
     text = headers.get("retry-after", "")
     if text.isascii() and text.isdigit():
         return float(text)
+    until = _date(text)
+    if until is None:
+        return None
+    return max(0.0, (until - (_date(headers.get("date", "")) or datetime.now(UTC))).total_seconds())
+
+
+def _date(text: str) -> datetime | None:
     try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+        read = parsedate_to_datetime(text)
     except (ValueError, TypeError):
         return None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read
