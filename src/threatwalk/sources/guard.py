@@ -4,7 +4,8 @@ It listens to Python's own audit events, so it holds for asyncio, aiohttp, reque
 this process alike, in the event loop's threads too. A URL is checked before it is asked for (`Allowed.url`), a name before it
 is looked up, and the address that is really connected to: it must be one that an allowed name was looked up to,
 and a public name has public addresses only (no rebinding, no metadata service). What a client looks up or
-connects to outside Python's `socket` cannot be seen: an event loop of that sort is refused. A thread that is started
+connects to outside Python's `socket` cannot be seen: an event loop of that sort is refused, and a name that is given
+to a bare `socket.connect` is not connected to, but C has looked it up before Python tells. A thread that is started
 otherwise than by the event loop needs its starter's context (`contextvars.copy_context().run`).
 """
 
@@ -88,7 +89,7 @@ class Allowed:
             place = split(endpoint)
         except ValueError as err:
             raise GuardError("the endpoint has no host or port that could be allowed") from err
-        if ("", *place) not in self._allowed:
+        if _ODD.search(endpoint) or "@" in endpoint or ("", *place) not in self._allowed:
             raise GuardError(f"{place[0]}:{place[1]} is not on the allow list")
         return place
 
