@@ -444,22 +444,25 @@ class Gate:
         """
         if not source.quota.limited:
             return
-        while (denied := self._granted(source, requests)) is not None:
+        again = False
+        while (denied := self._granted(source, requests, again=again)) is not None:
             if denied.span != "minute" or denied.wait_s > _LONG_WAIT_S:
                 source.spent = f"the {denied.span}'s quota is spent for {_hours(denied.wait_s)}"
                 raise _SpentError(f"{source.filter.name}: {source.spent}")
             await self._sleep(denied.wait_s)
+            again = True
 
-    def _granted(self, source: _Source, requests: int) -> Denied | None:
+    def _granted(self, source: _Source, requests: int, *, again: bool) -> Denied | None:
         if self._ledger is None:
             self._ledger = Ledger(self._store.engine)
         return self._ledger.grant(
             source.filter.name,
             source.quota,
             requests=requests,
-            now=self._now(),
+            now=self._now,
             share=self._share,
             rank=self._rank,
+            again=again,
         )
 
 
@@ -489,4 +492,6 @@ class _SpentError(QuotaError):
 
 
 def _hours(seconds: float) -> str:
+    if seconds == math.inf:
+        return "ever: it is less than one question needs"
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"

@@ -179,8 +179,8 @@ def test_a_person_waits_before_the_recorder(store: Store, clock: Clock) -> None:
     ledger, quota = Ledger(store.engine), Quota(per_minute=2)
     recorder, person = 2, 0
 
-    def grant(rank: int) -> Denied | None:
-        return ledger.grant("fake", quota, requests=1, now=clock.now, rank=rank)
+    def grant(rank: int, *, again: bool = False) -> Denied | None:
+        return ledger.grant("fake", quota, requests=1, now=clock, rank=rank, again=again)
 
     assert [grant(recorder), grant(recorder)] == [None, None]
     full = grant(person)
@@ -190,4 +190,4 @@ def test_a_person_waits_before_the_recorder(store: Store, clock: Clock) -> None:
 
     assert refused is not None
     assert refused.wait_s <= 1
-    assert [grant(person), grant(recorder)] == [None, None]
+    assert [grant(person, again=True), grant(recorder)] == [None, None]
