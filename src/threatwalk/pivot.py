@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 from threatwalk.sample import Sample
@@ -32,6 +33,23 @@ class Pivot(NamedTuple):
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     reference: str | None = None
+
+
+Finding = tuple[Sample | None, datetime | None, datetime | None, str | None]
+"""What a body says: found, first seen, last seen, reference; of the sample itself and of None nothing is made."""
+
+_made: Callable[[tuple[Sample, str, Sample, datetime | None, datetime | None, str | None]], Pivot] = partial(
+    tuple.__new__, Pivot
+)  # what Pivot._make does, in half the time
+
+
+def pivots(origin: Sample, name: str, findings: Iterable[Finding]) -> list[Pivot]:
+    """The pivots of what filter `name`, asked about `origin`, said."""
+    return [
+        _made((origin, name, found, first, last, reference))
+        for found, first, last, reference in findings
+        if found is not None and found != origin
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}"
 
 _is_hex = re.compile(r"[0-9a-fA-F]+").fullmatch
+_is_lower_hex = re.compile(r"[0-9a-f]+").fullmatch
 _is_name = re.compile(_NAME).fullmatch
 _is_ipv4 = re.compile(_IPV4).fullmatch
 # A URL that needs no mending: lower case scheme and host, no port, nothing that could be a fang.
@@ -234,8 +235,6 @@ def _sorted(name: str, raw: str) -> Sample:
 
 
 def _url(raw: str) -> str:
-    if _plain_url(raw) and not _may_hold_fangs(raw):
-        return raw
     text = refang(raw)
     scheme, mark, rest = text.partition("://")
     scheme = scheme.lower()
@@ -262,8 +261,8 @@ def _url_host(place: str) -> str:
 
 
 def _file_name(raw: str) -> str:
-    text = raw.translate(_INVISIBLE).strip()
-    name = text.replace("\\", "/").rpartition("/")[2].strip()
+    text = raw if raw.isascii() else raw.translate(_INVISIBLE)
+    name = text.strip().replace("\\", "/").rpartition("/")[2].strip()
     if not name or len(name) > 255 or name in {".", ".."}:
         raise _wrong(raw, "file name")
     return name
@@ -277,6 +276,10 @@ def sample(kind: Kind, raw: str) -> Sample:
     Raises:
         SampleError: the text is no value of that kind.
     """
+    if HASH_LENGTHS.get(len(raw)) is kind and _is_lower_hex(raw):
+        return Sample(kind, raw)
+    if kind is Kind.URL and len(raw) <= LONGEST and _plain_url(raw) and not _may_hold_fangs(raw):
+        return Sample(kind, raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
     match kind:
@@ -312,10 +315,10 @@ def host(raw: str) -> Sample:
         SampleError: it is none of them.
     """
     if len(raw) < 254:
-        if _is_name(raw):
-            return _sorted(raw, raw)
         if _is_ipv4(raw):
             return Sample(Kind.IPV4, raw)
+        if _is_name(raw) and (at := _registered_at(raw)) is not None:
+            return Sample(Kind.HOSTNAME if at else Kind.DOMAIN, raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
     text = refang(raw)

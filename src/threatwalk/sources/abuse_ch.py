@@ -6,7 +6,7 @@ from typing import Any
 
 from threatwalk.errors import AnswerError
 from threatwalk.sample import Sample
-from threatwalk.sources.body import as_hash, moment, table, tables
+from threatwalk.sources.body import Remembered, as_hash, moment, table, tables
 from threatwalk.sources.filter import NotKnownError, Session
 from threatwalk.sources.response import DeniedError, ThrottledError
 
@@ -14,8 +14,6 @@ _NOTHING = frozenset({"no_result", "no_results", "hash_not_found"})
 _DENIED = ("auth", "api_key", "blacklist")  # unknown_auth_key, no_api_key, user_blacklisted
 _THROTTLED = ("limit", "quota", "too_many")
 _HASHES = ("md5_hash", "sha1_hash", "sha256_hash", "response_md5", "response_sha256")
-
-Finding = tuple[Sample | None, datetime | None, datetime | None, str | None]
 
 
 async def post(
@@ -92,16 +90,28 @@ def seen(entry: dict[str, Any], *names: str) -> datetime | None:
     """The first time that stands under one of these names; its zone is written `UTC`, or not at all."""
     for name in names:
         value = entry.get(name)
-        when = moment(value.removesuffix("UTC").strip() if isinstance(value, str) else value)
-        if when is not None:
+        if value is not None and (when := _when(value)) is not None:
             return when
     return None
+
+
+def _when(value: Any) -> datetime | None:
+    try:
+        return _moment[value]
+    except TypeError:
+        return None
+
+
+@Remembered
+def _moment(value: Any) -> datetime | None:
+    return moment(value.removesuffix("UTC").strip() if isinstance(value, str) else value)
 
 
 def hashes(entry: dict[str, Any]) -> Iterator[Sample | None]:
     """The hashes of a file, as the three services name them."""
     for name in _HASHES:
-        yield as_hash(entry.get(name))
+        if entry.get(name):
+            yield as_hash(entry[name])
 
 
 def page(value: Any) -> str | None:

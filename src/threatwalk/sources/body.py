@@ -1,17 +1,19 @@
 """Bodies of answers: JSON in, canonical samples and aware times out, nothing taken on trust."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import orjson
 
 from threatwalk.errors import AnswerError, SampleError
 from threatwalk.sample import HASH_LENGTHS, Kind, Sample, host, sample
 
+T = TypeVar("T")
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
+_DAY = len("2026-11-23")  # the longest ISO text without a time
+_REMEMBERED = 32_768  # of each kind
 _YEARS = range(1980, 2101)  # a time outside is a placeholder such as 0000-00-00
 
 
@@ -35,16 +37,16 @@ def table(source: str, raw: str) -> dict[str, Any]:
     return value
 
 
-def tables(value: Any) -> Iterator[dict[str, Any]]:
+def tables(value: Any) -> Sequence[dict[str, Any]]:
     """The objects in a list, whatever else stands there; nothing where it is no list."""
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
 
 
-def texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Sequence[str]:
     """The non-empty texts in a list; nothing where it is no list."""
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, str) and item.strip())
+    return (
+        [item for item in value if isinstance(item, str) and item.strip()] if isinstance(value, list) else ()
+    )
 
 
 def inner(value: Any, *path: str) -> Any:
@@ -67,102 +69,142 @@ def sections(bodies: dict[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{body}' for name, body in bodies.items()) + "}"
 
 
-# The same hosts, hashes and days come again and again, in one body and in those of other sources: their canonical
-# forms are remembered. Texts of an attacker's choosing fill no memory: so many, none longer than a sample may be.
-_remembered = lru_cache(maxsize=32_768)
+class Remembered(dict[Any, T]):
+    """Canonical forms by their texts. The same hosts, hashes and days come again and again, in one body and in those
+    of other sources; a table that is full starts anew. TypeError: what JSON calls a list or an object is no key.
+    """
+
+    every: ClassVar[list["Remembered[Any]"]] = []
+
+    def __init__(self, canonical: Callable[[Any], T]) -> None:
+        super().__init__()
+        self._canonical = canonical
+        Remembered.every.append(self)
+
+    def __missing__(self, value: Any) -> T:
+        made = self._canonical(value)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[value] = made
+        return made
+
+
+def span(times: Sequence[datetime]) -> tuple[datetime | None, datetime | None]:
+    """The first and the last of some times; None where there are none."""
+    if len(times) > 1:
+        return min(times), max(times)
+    return (times[0], times[0]) if times else (None, None)
+
+
+def forget() -> None:
+    """Empty every table of canonical forms: readers are slower then, and say the same."""
+    for table_ in Remembered.every:
+        table_.clear()
 
 
 def as_host(value: Any) -> Sample | None:
     """The IP, domain or host name in a text: trailing dots, ports and wildcards are forgiven."""
-    return _host(value) if isinstance(value, str) else None
-
-
-@_remembered
-def _host(text: str) -> Sample | None:
     try:
-        return host(text.strip().rstrip(".").removeprefix("*."))
+        return _host[value]
+    except TypeError:
+        return None
+
+
+@Remembered
+def _host(value: Any) -> Sample | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        return host(value.strip().rstrip(".").removeprefix("*."))
     except SampleError:
         return None
 
 
 def as_name(value: Any) -> Sample | None:
     """A domain or host name; None for an address."""
-    found = _host(value) if isinstance(value, str) else None
+    found = as_host(value)
     return found if found is not None and found.kind in _NAMES else None
 
 
 def as_ip(value: Any) -> Sample | None:
     """An IP address; None for a name."""
-    found = _host(value) if isinstance(value, str) else None
+    found = as_host(value)
     return found if found is not None and found.kind in _IPS else None
 
 
 def as_hash(value: Any) -> Sample | None:
     """An md5, sha1 or sha256, told by its length."""
-    return _hash(value) if isinstance(value, str) else None
+    try:
+        return _hash[value]
+    except TypeError:
+        return None
 
 
-@_remembered
-def _hash(text: str) -> Sample | None:
-    kind = HASH_LENGTHS.get(len(text.strip()))
-    return None if kind is None else _of_kind(kind, text)
+@Remembered
+def _hash(value: Any) -> Sample | None:
+    kind = HASH_LENGTHS.get(len(value.strip())) if isinstance(value, str) else None
+    return None if kind is None else as_kind(kind, value)
 
 
 def as_url(value: Any) -> Sample | None:
-    return _url(value) if isinstance(value, str) else None
+    try:
+        return _url[value]
+    except TypeError:
+        return None
 
 
-@_remembered
-def _url(text: str) -> Sample | None:
-    return _of_kind(Kind.URL, text)
+@Remembered
+def _url(value: Any) -> Sample | None:
+    return as_kind(Kind.URL, value)
 
 
 def as_file(value: Any) -> Sample | None:
     """A file name, without the folders that it was seen in."""
-    return _file(value) if isinstance(value, str) else None
+    try:
+        return _file[value]
+    except TypeError:
+        return None
 
 
-@_remembered
-def _file(text: str) -> Sample | None:
-    name = text.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
-    return None if name in {"", ".", ".."} else _of_kind(Kind.FILENAME, name)
+@Remembered
+def _file(value: Any) -> Sample | None:
+    if not isinstance(value, str):
+        return None
+    name = value.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
+    return None if name in {"", ".", ".."} else as_kind(Kind.FILENAME, name)
 
 
 def as_kind(kind: Kind, value: Any) -> Sample | None:
     """The canonical sample of a kind; None where the value is none of it."""
-    return _of_kind(kind, value) if isinstance(value, str) else None
-
-
-def _of_kind(kind: Kind, text: str) -> Sample | None:
+    if not isinstance(value, str):
+        return None
     try:
-        return sample(kind, text)
+        return sample(kind, value)
     except SampleError:
         return None
 
 
 def moment(value: Any) -> datetime | None:
     """An aware time from seconds since 1970 or an ISO text (without zone: UTC); None for placeholders."""
-    if value is None or isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        return None
-    return _moment(value)
-
-
-@_remembered
-def _moment(value: str | float) -> datetime | None:
     try:
-        if not isinstance(value, str):
+        return _moment[value]
+    except TypeError:
+        return None
+
+
+@Remembered
+def _moment(value: Any) -> datetime | None:
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
             when = datetime.fromtimestamp(value, UTC)
-        elif value[:1].isdigit():
-            parsed = datetime.fromisoformat(value)
-            when = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        elif isinstance(value, str) and value[:1].isdigit():
+            when = datetime.fromisoformat(value)
+            if when.tzinfo is None:  # read again with a zone: that takes less than replace()
+                when = datetime.fromisoformat(f"{value}T00Z" if len(value) <= _DAY else f"{value}Z")
+            elif when.tzinfo is not UTC:
+                when = when.astimezone(UTC)
         else:
             return None
     except (ValueError, OverflowError, OSError):
         return None
     return when if when.year in _YEARS else None
-
-
-def forget() -> None:
-    """Empty what the canonical forms are remembered in: readers are slower then, and say the same."""
-    for one in (_host, _hash, _url, _file, _moment):
-        one.cache_clear()

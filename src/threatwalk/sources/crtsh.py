@@ -1,13 +1,14 @@
 """crt.sh: which names stand together in certificates of the transparency logs."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import as_host, moment, parse, tables
+from threatwalk.sources.body import as_host, moment, parse, span, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
@@ -26,16 +27,16 @@ async def _ask(sample: Sample, session: Session) -> str:
     return raw
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """A name is told once, with the times of its first and last certificate in the logs."""
-    times: dict[Sample, list[datetime]] = {}
+    times: defaultdict[Sample | None, list[datetime]] = defaultdict(list)
     for certificate in _certificates(raw):
         logged = moment(certificate.get("entry_timestamp", certificate.get("min_entry_timestamp")))
         for found in _names(certificate):
-            if found is not None and found != sample:
-                times.setdefault(found, []).extend([logged] if logged else [])
-    for found, logs in times.items():
-        yield Pivot(sample, "crtsh", found, min(logs, default=None), max(logs, default=None))
+            logs = times[found]
+            if logged is not None:
+                logs.append(logged)
+    return pivots(sample, "crtsh", ((found, *span(logs), None) for found, logs in times.items()))
 
 
 def _certificates(raw: str) -> list[dict[str, Any]]:

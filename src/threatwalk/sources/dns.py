@@ -6,10 +6,9 @@ object for each type asked.
 """
 
 import asyncio
-import ipaddress
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dns.exception
@@ -21,10 +20,11 @@ import dns.rdatatype
 import dns.reversename
 
 from threatwalk.errors import AnswerError, UnavailableError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import as_ip, as_name, table, tables
+from threatwalk.sources.body import as_name, table, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+from threatwalk.sources.sandbox import as_machine
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
@@ -38,16 +38,8 @@ _SPF = re.compile(
     r"(?:^|\s)(?:[+?~-]?ip[46]:([0-9a-f.:]+)(/\d+)?|(?:[+?~-]?(?:include|a|mx|ptr|exists):|redirect=)([^\s/]+)\S*)(?=\s|$)"
 )
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-# Each network has machines at these addresses: as pivots they would tie strangers together. Sinkholes and parking
-# hosts are real machines, and stay: the gate's warning lists mark them.
-_EVERYWHERE: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = [
-    *map(
-        ipaddress.IPv4Network, ("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12")
-    ),
-    *map(ipaddress.IPv4Network, ("192.168.0.0/16", "224.0.0.0/3")),
-    *map(ipaddress.IPv6Network, ("::/127", "fc00::/7", "fe80::/10", "ff00::/8")),
-]
-
+_ADDRESSES = frozenset({1, 28})  # A AAAA
+_TEXTS = frozenset({16, 99})  # TXT SPF
 # Where the name stands in a record's data (MX: preference name; SOA: mname first).
 _NAME_FIELD = {2: 0, 5: 0, 12: 0, 15: 1, 33: 3, 6: 0}  # NS CNAME PTR MX SRV SOA
 
@@ -115,7 +107,7 @@ def _shown(response: dns.message.Message) -> dict[str, Any]:
     }
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads our own responses and a single one of DNS over HTTPS alike."""
     body = table("dns", raw)
     responses = body.get("responses", [body])
@@ -124,39 +116,34 @@ def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
     for response in responses:
         if response["Status"] not in _KNOWING or response.get("TC") is True:
             raise AnswerError(f"dns answered with status {response['Status']}, or not all")
-        for record in tables(response.get("Answer")):
-            for found in _found(record):
-                if found != sample:
-                    yield Pivot(sample, "dns", found)
+    records = (record for response in responses for record in tables(response.get("Answer")))
+    return pivots(
+        sample, "dns", ((found, None, None, None) for record in records for found in _found(record))
+    )
 
 
 def _is_response(value: Any) -> bool:
     return isinstance(value, dict) and type(value.get("Status")) is int
 
 
-def _found(record: dict[str, Any]) -> Iterator[Sample]:
+def _found(record: dict[str, Any]) -> Sequence[Sample | None]:
     type_, data = record.get("type"), record.get("data")
     if not isinstance(data, str) or not isinstance(type_, int):
-        return
-    found = None
-    if type_ in {dns.rdatatype.A, dns.rdatatype.AAAA}:
-        found = _machine(data)
-    elif type_ in _NAME_FIELD:
+        return ()
+    if type_ in _ADDRESSES:
+        return (_machine(data),)
+    if type_ in _NAME_FIELD:
         fields = data.split()
-        found = as_name(fields[_NAME_FIELD[type_]]) if len(fields) > _NAME_FIELD[type_] else None
-    elif type_ in {dns.rdatatype.TXT, dns.rdatatype.SPF}:
-        yield from _spf(data)
-    if found:
-        yield found
+        return (as_name(fields[_NAME_FIELD[type_]]),) if len(fields) > _NAME_FIELD[type_] else ()
+    return list(_spf(data)) if type_ in _TEXTS else ()
 
 
 def _machine(text: str) -> Sample | None:
-    """An address; None where it names no machine of its own."""
-    found = as_ip(text)
-    if found is None:
-        return None
-    address = ipaddress.ip_address(found.value)
-    return None if any(address in network for network in _EVERYWHERE) else found
+    """An address; None where it names no machine of its own. Sinkholes and parking hosts are real machines, and
+    stay: the gate's warning lists mark them.
+    """
+    found = as_machine(text)
+    return found if found is not None and found.kind in _IPS else None
 
 
 def _spf(text: str) -> Iterator[Sample]:

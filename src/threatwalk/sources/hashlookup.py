@@ -3,13 +3,13 @@
 It says known, not good: `KnownMalicious` and `hashlookup:trust` stand in the body, for a person to read.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import FILE_KINDS, Kind, Sample
-from threatwalk.sources.body import as_file, as_hash, parse, table, tables
+from threatwalk.sources.body import Remembered, as_file, as_hash, parse, table, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _HASHES = FILE_KINDS - {Kind.FILENAME}
@@ -51,10 +51,15 @@ def _refused(body: dict[str, Any], raw: str) -> None:
 
 def identity(row: dict[str, Any]) -> list[Sample]:
     """The hashes and the name of one file, however the row spells its columns (`SHA-1`, `sha1`, `FileName`)."""
-    plain = {key.lower().replace("-", "").replace("_", ""): value for key, value in row.items()}
-    told = [as_hash(plain.get(kind)) for kind in (Kind.MD5, Kind.SHA1, Kind.SHA256)]
-    told.append(as_file(plain.get("filename")))
+    told = [canonical(row[key]) for key in row if (canonical := _COLUMN[key]) is not None and row[key]]
     return [one for one in told if one is not None]
+
+
+@Remembered
+def _COLUMN(key: str) -> Callable[[Any], Sample | None] | None:  # noqa: N802 - a table
+    """How to read the column of a row; None where it names no file."""
+    plain = key.lower().replace("-", "").replace("_", "")
+    return as_file if plain == "filename" else as_hash if plain in _HASHES else None
 
 
 def findings(sample: Sample, raw: str) -> Iterator[Sample]:
@@ -89,10 +94,8 @@ def _hashes(kin: object) -> Iterator[Sample]:
         yield from (s for s in found if s is not None and s.kind in _HASHES)
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
-    for found in findings(sample, raw):
-        if found != sample:
-            yield Pivot(sample, "hashlookup", found)
+def _read(sample: Sample, raw: str) -> list[Pivot]:
+    return pivots(sample, "hashlookup", ((found, None, None, None) for found in findings(sample, raw)))
 
 
 filter_ = Filter(

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from threatwalk import __version__, settings
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.body import as_ip, as_name, moment, parse
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
@@ -75,7 +75,7 @@ def _checked(raw: str) -> Any:
     return value
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads the record of an address, and any feed: of that, what it says about the sample."""
     try:
         value = _checked(raw)
@@ -83,8 +83,7 @@ def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
         raise AnswerError(str(err)) from err
     record = value.get("ip", value) if isinstance(value, dict) else None
     found = _names(record) if isinstance(record, dict) and _is_record(record) else _told(value, sample)
-    for name, first, last in found:
-        yield Pivot(sample, "isc", name, first, last)
+    return pivots(sample, "isc", ((name, first, last, None) for name, first, last in found))
 
 
 def _is_record(value: dict[str, Any]) -> bool:
@@ -110,13 +109,16 @@ def _told(value: Any, sample: Sample) -> Iterator[Finding]:
 
 def _names(record: dict[str, Any]) -> Iterator[Finding]:
     """Every host name in a record, with the days that stand beside it."""
-    first, last = moment(record.get("firstseen")), moment(record.get("lastseen"))
     for key, value in record.items():
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, dict):
-                yield from _names(one)
-            elif key.lower() in _NAME_KEYS and (name := as_name(one)):
-                yield name, first, last
+        if isinstance(value, dict):
+            yield from _names(value)
+        elif isinstance(value, list):
+            yield from (one for inner in value if isinstance(inner, dict) for one in _names(inner))
+        if value and key.lower() in _NAME_KEYS:
+            first, last = moment(record.get("firstseen")), moment(record.get("lastseen"))
+            for one in value if isinstance(value, list) else [value]:
+                if name := as_name(one):
+                    yield name, first, last
 
 
 def _address(record: dict[str, Any]) -> Sample | None:

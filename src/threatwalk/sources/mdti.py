@@ -6,13 +6,13 @@ The key is TENANT:CLIENT:SECRET of an Entra application; its token is kept until
 
 import asyncio
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from threatwalk.errors import AnswerError, UnavailableError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.body import as_host, inner, moment, sections, table, texts
 from threatwalk.sources.credentials import parts
@@ -32,6 +32,7 @@ _SCOPE = "https://graph.microsoft.com/.default"
 _BUSY = frozenset({"temporarily_unavailable", "server_error"})  # of the login: nobody's fault
 
 _HOSTS = ("host", "parentHost", "childHost", "artifact")  # keys under which an object names a host
+_PAIR = frozenset({"artifact", "childHost"})  # keys of what names two hosts and nothing more
 _ARE_HOSTS = frozenset({"host", "hostname", "ipaddress", "subdomain"})
 # Read with the object around them, whose dates are those of the relation.
 _CLOSED = frozenset({*_HOSTS, "sslCertificate"})
@@ -152,31 +153,43 @@ def _refuse(value: dict[str, Any]) -> None:
         raise AnswerError(f"mdti answered an error: {str(said)[:120]}")
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads our raw answer (bodies by section) and any single body of the host interface alike."""
     value = table("mdti", raw)
     _refuse(value)
-    for record in records(value, closed=_CLOSED):
-        first = moment(record.get("firstSeenDateTime"))
-        last = moment(record.get("lastSeenDateTime"))
-        for found in _hosts(record):
-            if found is not None and found != sample:
-                yield Pivot(sample, "mdti", found, first, last)
+    found: list[Finding] = []
+    for record in records(value, closed=_CLOSED, leaves=_PAIR):
+        hosts = _hosts(record)
+        if hosts:
+            first, last = moment(record.get("firstSeenDateTime")), moment(record.get("lastSeenDateTime"))
+            found += [(host, first, last, None) for host in hosts]
+    return pivots(sample, "mdti", found)
 
 
-def _hosts(record: dict[str, Any]) -> Iterator[Sample | None]:
+def _hosts(record: dict[str, Any]) -> list[Sample | None]:
     """The hosts that one object names."""
-    for key in _HOSTS:
-        yield as_host(inner(record, key, "id"))
-    type_ = str(record.get("@odata.type", "")).rpartition(".")[2].lower()
-    if type_ in _ARE_HOSTS:
-        yield as_host(record.get("id"))
-    if isinstance(record.get("domain"), str) and "host" in record:  # a cookie
-        yield as_host(record["domain"].lstrip("."))
-    subject = inner(record, "sslCertificate", "subject") or record.get("subject")
-    yield as_host(inner(subject, "commonName"))
-    for name in texts(inner(subject, "alternateName")):
-        yield as_host(name)
+    found = [as_host(_id(record[key])) for key in _HOSTS if key in record]
+    if not _PAIR.isdisjoint(record):
+        return found
+    if "@odata.type" in record and _is_host(str(record["@odata.type"])):
+        found.append(as_host(record.get("id")))
+    if "domain" in record and "host" in record and isinstance(record["domain"], str):  # a cookie
+        found.append(as_host(record["domain"].lstrip(".")))
+    if "sslCertificate" in record or "subject" in record:
+        subject = inner(record, "sslCertificate", "subject") or record.get("subject")
+        found.append(as_host(inner(subject, "commonName")))
+        found += map(as_host, texts(inner(subject, "alternateName")))
+    return found
+
+
+def _id(value: Any) -> Any:
+    return value.get("id") if isinstance(value, dict) else None
+
+
+@lru_cache(maxsize=256)
+def _is_host(type_: str) -> bool:
+    """Whether Graph's type of an object (`#microsoft.graph.security.hostname`) is one of hosts."""
+    return type_.rpartition(".")[2].lower() in _ARE_HOSTS
 
 
 filter_ = Filter(

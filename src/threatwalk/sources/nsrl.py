@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from threatwalk.errors import AnswerError, UnavailableError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import FILE_KINDS, Kind, Sample
 from threatwalk.sources import hashlookup
 from threatwalk.sources.body import parse, tables
@@ -64,7 +64,7 @@ def _opened(path: str) -> Rds:
     return Rds(path)
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads our raw answer, rows of FILE as any tool writes them in JSON, and bodies of hashlookup."""
     value = parse("nsrl", raw)
     if isinstance(value, dict) and isinstance(value.get("files"), list):
@@ -73,7 +73,7 @@ def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
         found = hashlookup.findings(sample, raw)
     else:
         raise AnswerError("nsrl: the answer holds no files")
-    yield from (Pivot(sample, "nsrl", one) for one in found if one != sample)
+    return pivots(sample, "nsrl", ((one, None, None, None) for one in found))
 
 
 def _told(answer: dict[str, Any]) -> Iterator[Sample]:

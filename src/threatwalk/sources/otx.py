@@ -158,7 +158,7 @@ def _references(value: dict[str, Any]) -> dict[str, str]:
     for pulse in tables(inner(value, "general", "pulse_info", "pulses")):
         id_ = pulse.get("id")
         if isinstance(id_, str):
-            cited[id_] = next(texts(pulse.get("references")), _page(id_))
+            cited[id_] = next(iter(texts(pulse.get("references"))), _page(id_))
     return cited
 
 

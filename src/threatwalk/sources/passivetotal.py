@@ -5,10 +5,11 @@ trackers, whois. The service is gone; archive and emulator still speak its proto
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import circl_pdns, mdti
 from threatwalk.sources.body import (
@@ -146,56 +147,70 @@ def _meaning(said: str) -> Exception:
     return AnswerError(text)
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads our raw answer (bodies by section) and any single body of PassiveTotal alike."""
     value = table("passivetotal", raw)
     said = _error(value)
     if said is not None:
         raise AnswerError(f"passivetotal answered: {said[:120]}")
-    for record in records(value, closed=frozenset({"indicators"})):
-        for found, first, last, reference in _findings(record):
-            if found is not None and found != sample:
-                yield Pivot(sample, "passivetotal", found, first, last, reference)
+    return pivots(sample, "passivetotal", _findings(value))
 
 
-Finding = tuple[Sample | None, datetime | None, datetime | None, str | None]
+_CLOSED = frozenset({"indicators"})  # read with the article around them
+_LEAVES = frozenset({"resolve", "child", "hostname", "sample"})  # keys of what holds no further object
+_HOSTS = frozenset({"parent", "child", "entity", "hostname", "address", "focusPoint"})
+_COMMON_NAME = {f"{s}ubject{c}ommon{n}ame" for s, c, n in product("sS", "cC", "nN")}  # spelt now so, now so
+_ALTERNATIVE = {f"{s}ubject{a}lternative{n}ame{p}" for s, a, n, p in product("sS", "aA", "nN", ("", "s"))}
+_NAMING = _HOSTS | _COMMON_NAME | _ALTERNATIVE | {
+    "cookieDomain", "label", "results", "ipAddresses", "subdomains",
+}  # fmt: skip
+_REPORTING = frozenset({"nameServers", "whoisServer", "sample", "inReport", "indicators"})
+_TELLING = _NAMING | _REPORTING
 
 
-def _findings(record: dict[str, Any]) -> Iterator[Finding]:
-    """What one object says, whichever body it stands in: no key of theirs has two meanings."""
+def _findings(value: dict[str, Any]) -> Iterator[Finding]:
+    """What the objects of a body say, whichever body it is: no key of theirs has two meanings."""
+    for record in records(value, closed=_CLOSED, leaves=_LEAVES):
+        if "resolve" in record:  # passive DNS, and most of what there is
+            first, last = moment(record.get("firstSeen")), moment(record.get("lastSeen"))
+            yield as_host(record["resolve"]), first, last, None
+            yield as_host(record.get("value")), first, last, None
+        elif telling := [key for key in record if key in _TELLING]:
+            yield from _told(record, telling)
+
+
+def _told(record: dict[str, Any], telling: list[str]) -> Iterator[Finding]:
+    """What stands under these keys of an object."""
     first, last = _time(record.get("firstSeen")), _time(record.get("lastSeen"))
-    for found in (*_named(record), *_certified(record), *_below(record)):
-        yield found, first, last, None
-    yield from _registered(record)
-    yield from _reported(record)
+    for key in telling:
+        if key in _HOSTS:
+            yield as_host(record[key]), first, last, None
+        elif key in _NAMING:
+            for found in _named(record, key):
+                yield found, first, last, None
+    if not _REPORTING.isdisjoint(telling):
+        yield from _registered(record)
+        yield from _reported(record)
 
 
-def _named(record: dict[str, Any]) -> Iterator[Sample | None]:
-    """Hosts of passive DNS, host pairs, trackers, cookies, components and searches."""
-    if "resolve" in record:
-        yield as_host(record.get("value"))
-    for key in ("resolve", "parent", "child", "entity", "hostname", "address"):
-        yield as_host(record.get(key))
-    if isinstance(record.get("cookieDomain"), str):
-        yield as_host(record["cookieDomain"].lstrip("."))
-    if record.get("category") == "Tracking Pixel":  # the label of other components is a product's name
-        yield as_host(record.get("label"))
-    yield as_host(record.get("focusPoint"))  # of a search by keyword; a certificate's hash is none
-    for text in texts(record.get("results")):
-        yield as_host(text)
-
-
-def _certified(record: dict[str, Any]) -> Iterator[Sample | None]:
-    """Addresses that showed a certificate, and the names in it; their spelling differs between bodies."""
-    for address in texts(record.get("ipAddresses")):
-        yield as_ip(address)
-    for key, value in record.items():
-        match key.lower():
-            case "subjectcommonname":
+def _named(record: dict[str, Any], key: str) -> Iterator[Sample | None]:
+    """Hosts of passive DNS, trackers, cookies, components, certificates and searches that stand under a key."""
+    value = record[key]
+    match key:
+        case "cookieDomain":
+            if isinstance(value, str):
+                yield as_host(value.lstrip("."))
+        case "label":
+            if record.get("category") == "Tracking Pixel":  # that of other components is a product's name
                 yield as_host(value)
-            case "subjectalternativenames" | "subjectalternativename":
-                for name in texts(value if isinstance(value, list) else [value]):
-                    yield as_host(name)
+        case "results":  # of a search by address
+            yield from map(as_host, texts(value))
+        case "ipAddresses":
+            yield from map(as_ip, texts(value))
+        case "subdomains":
+            yield from _below(record)
+        case _:  # of a certificate: a name, or a list of them
+            yield from map(as_host, texts(value if isinstance(value, list) else [value]))
 
 
 def _below(record: dict[str, Any]) -> Iterator[Sample | None]:
@@ -253,8 +268,9 @@ def _page(value: Any) -> str | None:
 
 def _time(value: Any) -> datetime | None:
     """A date, a time, or milliseconds since 1970, as certificates have them."""
-    milliseconds = isinstance(value, (int, float)) and abs(value) > _MILLISECONDS
-    return moment(value / 1000 if milliseconds else value)
+    if isinstance(value, (int, float)) and abs(value) > _MILLISECONDS:
+        value /= 1000
+    return moment(value)
 
 
 filter_ = Filter(

@@ -3,17 +3,29 @@
 from collections.abc import Iterator
 from typing import Any
 
+_NONE: frozenset[str] = frozenset()
 
-def records(value: Any, *, closed: frozenset[str] = frozenset()) -> Iterator[dict[str, Any]]:
-    """Every object, in the order of the text, outer before inner; what lies under a `closed` key is left out.
+
+def records(
+    value: Any, *, closed: frozenset[str] = _NONE, leaves: frozenset[str] = _NONE
+) -> Iterator[dict[str, Any]]:
+    """Every object, in the order of the text, outer before inner; what lies under a `closed` key is left out, and
+    so is what an object holds that has a key of `leaves`.
 
     Without recursion: a hostile body may be nested deeper than Python's stack.
     """
     waiting = [value]
     while waiting:
         one = waiting.pop()
-        if isinstance(one, dict):
+        if type(one) is dict:
             yield one
-            waiting += reversed([inner for key, inner in one.items() if key not in closed])
-        elif isinstance(one, list):
+            if leaves.isdisjoint(one):
+                inside = [
+                    inner
+                    for key, inner in one.items()
+                    if ((kind := type(inner)) is dict or kind is list) and inner and key not in closed
+                ]
+                if inside:
+                    waiting += reversed(inside)
+        elif type(one) is list:
             waiting += reversed(one)

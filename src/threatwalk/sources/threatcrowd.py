@@ -4,23 +4,20 @@ Always HTTP 200: `response_code` says whether anything is known. Placeholders st
 "0.0.0.0", "0000-00-00", empty texts), and names may end in a carriage return.
 """
 
-from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import otx
-from threatwalk.sources.body import as_hash, as_host, as_name, moment, table, tables, texts
+from threatwalk.sources.body import as_hash, as_name, moment, table, tables, texts
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
-from threatwalk.sources.sandbox import routable
+from threatwalk.sources.sandbox import as_machine
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _HASHES = frozenset({Kind.MD5, Kind.SHA1})
-
-Finding = tuple[Sample | None, datetime | None]
+_RESOLVED = ("ip_address", "domain")
 
 
 def _question(kind: Kind) -> tuple[str, str]:
@@ -37,48 +34,47 @@ async def _ask(sample: Sample, session: Session) -> str:
         raw = await session.get(url, params={parameter: sample.value})
     except NotKnownError as err:
         raise AnswerError("threatcrowd answered 404: it says so with a 200") from err
-    if not _known(raw):
+    if not _known(table("threatcrowd", raw)):
         raise NotKnownError(raw)
     return raw
 
 
-def _known(raw: str) -> bool:
-    code = str(table("threatcrowd", raw).get("response_code")).strip()
+def _known(body: dict[str, Any]) -> bool:
+    code = str(body.get("response_code")).strip()
     if code not in {"0", "1"}:
         raise AnswerError(f"threatcrowd answered with the response code {code[:20]!r}")
     return code == "1"
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads the reports of an address, a name, a file, an e-mail address and an antivirus name alike."""
-    if not _known(raw):
-        return
     body = table("threatcrowd", raw)
-    report = next(_references(body), None)
-    for found, seen in _findings(body):
-        if found is not None and found != sample and routable(found):
-            yield Pivot(sample, "threatcrowd", found, last_seen=seen, reference=report)
+    if not _known(body):
+        return []
+    return pivots(sample, "threatcrowd", _findings(body))
 
 
-def _references(body: dict[str, Any]) -> Iterator[str]:
-    """Where the sample is reported: the reports that the body cites, else its own page."""
+def _report(body: dict[str, Any]) -> str | None:
+    """Where the sample is reported: the first report that the body cites, else its own page."""
     for text in (*texts(body.get("references")), *texts([body.get("permalink")])):
         if text.strip().startswith(("http://", "https://")):
-            yield text.strip()
+            return text.strip()
+    return None
 
 
-def _findings(body: dict[str, Any]) -> Iterator[Finding]:
+def _findings(body: dict[str, Any]) -> list[Finding]:
+    report = _report(body)
+    found: list[Finding] = []
     for record in tables(body.get("resolutions")):
         seen = moment(record.get("last_resolved"))
-        yield as_host(record.get("ip_address")), seen
-        yield as_host(record.get("domain")), seen
-    for key in ("ips", "domains"):
-        for host in texts(body.get(key)):
-            yield as_host(host), None
-    for name in texts(body.get("subdomains")):
-        yield as_name(name), None
+        found += [(as_machine(record[key]), None, seen, report) for key in _RESOLVED if key in record]
+    undated: list[Sample | None] = []
+    for key in ("ips", "domains", "subdomains"):
+        if body.get(key):
+            undated += map(as_name if key == "subdomains" else as_machine, texts(body[key]))
     for value in (body.get("md5"), body.get("sha1"), *texts(body.get("hashes"))):
-        yield as_hash(value), None
+        undated.append(as_hash(value))
+    return found + [(one, None, None, report) for one in undated]
 
 
 filter_ = Filter(

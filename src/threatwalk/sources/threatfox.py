@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import abuse_ch
-from threatwalk.sources.abuse_ch import Finding, hashes, page, seen
+from threatwalk.sources.abuse_ch import hashes, page, seen
 from threatwalk.sources.body import as_hash, as_host, as_url, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
@@ -34,12 +34,9 @@ def _question(sample: Sample) -> dict[str, object]:
     return {"query": "search_ioc", "search_term": bare, "exact_match": False}
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
-    for row in abuse_ch.rows("threatfox", raw):
-        if _concerns(sample, row):
-            for found, first, last, reference in _row(row):
-                if found is not None and found != sample:
-                    yield Pivot(sample, "threatfox", found, first, last, reference)
+def _read(sample: Sample, raw: str) -> list[Pivot]:
+    rows = (row for row in abuse_ch.rows("threatfox", raw) if _concerns(sample, row))
+    return pivots(sample, "threatfox", (finding for row in rows for finding in _row(row)))
 
 
 def _row(row: dict[str, Any]) -> Iterator[Finding]:
@@ -50,8 +47,9 @@ def _row(row: dict[str, Any]) -> Iterator[Finding]:
         yield as_hash(reference.removeprefix(_BAZAAR).strip("/")), first, last, reference
     for sample in tables(row.get("malware_samples")):
         when = seen(sample, "time_stamp")
+        cited = page(sample.get("malware_bazaar")) or reference
         for found in hashes(sample):
-            yield found, when, when, page(sample.get("malware_bazaar")) or reference
+            yield found, when, when, cited
 
 
 def _indicator(row: dict[str, Any]) -> Sample | None:

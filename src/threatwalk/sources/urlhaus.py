@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import abuse_ch
-from threatwalk.sources.abuse_ch import Finding, hashes, page, seen
+from threatwalk.sources.abuse_ch import hashes, page, seen
 from threatwalk.sources.body import as_file, as_host, as_url, table, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
@@ -20,6 +20,7 @@ _QUESTIONS = {
     Kind.MD5: ("payload", "md5_hash"),
     Kind.SHA256: ("payload", "sha256_hash"),
 }
+_TOLD = (("url", as_url), ("host", as_host), ("filename", as_file))
 _OWN = frozenset({"host", "url", "urls", "payloads", "md5_hash", "sha256_hash"})
 
 
@@ -32,11 +33,8 @@ async def _ask(sample: Sample, session: Session) -> str:
     return raw
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
-    for body in _bodies(raw):
-        for found, first, last, reference in _body(body):
-            if found is not None and found != sample:
-                yield Pivot(sample, "urlhaus", found, first, last, reference)
+def _read(sample: Sample, raw: str) -> list[Pivot]:
+    return pivots(sample, "urlhaus", (finding for body in _bodies(raw) for finding in _body(body)))
 
 
 def _bodies(raw: str) -> list[dict[str, Any]]:
@@ -63,8 +61,10 @@ def _body(body: dict[str, Any]) -> Iterator[Finding]:
 def _entry(entry: dict[str, Any], reference: str | None) -> Iterator[Finding]:
     first = seen(entry, "firstseen", "date_added", "dateadded")
     last = seen(entry, "lastseen", "last_online")
-    samples = (as_url(entry.get("url")), as_host(entry.get("host")), as_file(entry.get("filename")))
-    for found in (*samples, *hashes(entry)):
+    for key, canonical in _TOLD:
+        if entry.get(key):
+            yield canonical(entry[key]), first, last, reference
+    for found in hashes(entry):
         yield found, first, last, reference
 
 

@@ -12,14 +12,14 @@ asked for only where the endpoint was sent elsewhere, since there are no plans.
 
 import asyncio
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from threatwalk.errors import AnswerError, UnavailableError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.body import inner, parse, sections
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
@@ -193,7 +193,7 @@ def _error(code: str, response: Response) -> Exception:
     return UnavailableError(f"virustotal answered {code}")
 
 
-def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads an object, a page of a relation, a behaviour report, or its own words for not found."""
     value = parse("virustotal", raw)
     code = inner(value, "error", "code")
@@ -201,9 +201,8 @@ def _read(sample: Sample, raw: str) -> Iterator[Pivot]:
         raise AnswerError(f"virustotal answered {code}")
     if not isinstance(value, (dict, list)):
         raise AnswerError("virustotal answered neither an object nor a list")
-    for found, first, last in findings(sample, value):
-        if found is not None and found != sample:
-            yield Pivot(sample, "virustotal", found, first, last)
+    found = ((one, first, last, None) for one, first, last in findings(sample, value))
+    return pivots(sample, "virustotal", found)
 
 
 filter_ = Filter(

@@ -95,8 +95,9 @@ def _object(sample: Sample, data: dict[str, Any]) -> Iterator[Finding]:
             yield from _related(sample, data)
     for relation in part(data, "relationships").values():
         related = inner(relation, "data")
-        for one in [related] if isinstance(related, dict) else tables(related):
-            yield from _related(sample, one)
+        if related:
+            for one in [related] if isinstance(related, dict) else tables(related):
+                yield from _related(sample, one)
 
 
 def _is(sample: Sample, data: dict[str, Any]) -> bool:
@@ -122,15 +123,16 @@ def _related(sample: Sample, one: dict[str, Any]) -> Iterator[Finding]:
     id_ = one.get("id")
     attributes = part(one, "attributes")
     match one.get("type"):
+        case "file":
+            yield as_hash(id_), None, None
+            if attributes:
+                yield from _file(attributes)
         case "resolution":
             seen = moment(attributes.get("date"))
             yield as_name(attributes.get("host_name")), seen, seen
             yield as_ip(attributes.get("ip_address")), seen, seen
             if not attributes and isinstance(id_, str):
                 yield _other_side(sample, id_), None, None
-        case "file":
-            yield as_hash(id_), None, None
-            yield from _file(attributes)
         case "url":
             told = attributes.get("url") or inner(one, "context_attributes", "url")
             for url in told if isinstance(told, list) else [told]:
@@ -155,9 +157,11 @@ def _other_side(sample: Sample, id_: str) -> Sample | None:
 
 def _file(attributes: dict[str, Any]) -> Iterator[Finding]:
     """A file's hashes and names; its first and last submission say when it was about."""
-    first, last = (moment(attributes.get(f"{which}_submission_date")) for which in ("first", "last"))
+    first = moment(attributes.get("first_submission_date"))
+    last = moment(attributes.get("last_submission_date"))
     for algorithm in ("md5", "sha1", "sha256"):
-        yield as_hash(attributes.get(algorithm)), first, last
+        if algorithm in attributes:
+            yield as_hash(attributes[algorithm]), first, last
     for name in (attributes.get("meaningful_name"), *texts(attributes.get("names"))):
         yield as_file(name), first, last
 
@@ -185,7 +189,8 @@ def _host(attributes: dict[str, Any]) -> Iterator[Finding]:
         if record.get("type") in _RECORDS:
             yield as_host(record.get("value")), seen, seen
     seen = moment(attributes.get("last_https_certificate_date"))
-    yield from _certificate(part(attributes, "last_https_certificate"), seen)
+    if "last_https_certificate" in attributes:
+        yield from _certificate(part(attributes, "last_https_certificate"), seen)
 
 
 def _registered(attributes: dict[str, Any]) -> Iterator[Finding]:
@@ -242,6 +247,8 @@ def _behaviour(report: Any) -> Iterator[Finding]:
 
 def _submitted(meta: dict[str, Any]) -> Iterator[Finding]:
     """The file and the URL that an analysis was about."""
+    if not meta:
+        return
     for algorithm in ("md5", "sha1", "sha256"):
         yield as_hash(inner(meta, "file_info", algorithm)), None, None
     yield as_url(inner(meta, "url_info", "url")), None, None
