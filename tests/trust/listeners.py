@@ -58,7 +58,7 @@ class Listeners:
         for _ in range(20):
             try:
                 self.port = await self._listen("127.0.0.1", 0)
-                for host in OTHERS:
+                for host in filter(_is_here, OTHERS):
                     await self._listen(host, self.port)
                 self.other_port = await self._listen("127.0.0.1", 0)
             except OSError:  # taken at one of these addresses
@@ -106,6 +106,16 @@ class Listeners:
             status, more = f"{parts[2]} Moved", f"Location: {safe}\r\n"
         head = f"HTTP/1.1 {status}\r\n{more}Content-Type: application/json\r\nConnection: close\r\n"
         return f"{head}Content-Length: {len(_BODY)}\r\n\r\n".encode() + _BODY
+
+
+def _is_here(host: str) -> bool:
+    """Whether this machine has that address: not each has IPv6."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        try:
+            sock.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 class _Datagrams(asyncio.DatagramProtocol):
