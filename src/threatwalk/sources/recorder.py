@@ -17,6 +17,7 @@ from threatwalk.sample import Sample
 from threatwalk.sources.filter import Filter
 from threatwalk.sources.gate import Gate
 from threatwalk.sources.policy import strictest
+from threatwalk.sources.tags import Tags
 
 _TRIES = 2  # a question that failed is asked once more, after all others of its hop
 _REST_STEP_S = 1.0
@@ -112,19 +113,19 @@ class Recorder:
 
     async def run(self, start: Sequence[Start], *, hops: int) -> None:
         """Ask, hop after hop, until nothing is left, or the limit of questions or every quota is reached."""
-        tlp = {one.sample: one.tlp for one in start}
+        tags = Tags({one.sample: one.tlp for one in start})
         near: Near = {one.sample: set(one.reports) for one in start}
-        frontier = list(tlp)
+        frontier = list(near)
         known = set(frontier)
         for self.hop in range(1, hops + 1):
-            found = await self._ask_all(frontier, tlp, near)
+            found = await self._ask_all(frontier, tags, near)
             near = {sample: reports for sample, reports in found.items() if sample not in known}
             frontier = sorted(near, key=lambda sample: (-len(near[sample]), sample))
             known.update(frontier)
             if not frontier or self.asked >= self._budget:
                 return
 
-    def open(self, samples: Iterable[Sample], tlp: Mapping[Sample, Tlp]) -> dict[str, deque[Sample]]:
+    def open(self, samples: Iterable[Sample], tags: Tags) -> dict[str, deque[Sample]]:
         """The questions about these samples that policy allows, by source, in the order of the samples."""
         queues: dict[str, deque[Sample]] = {f.name: deque() for f in self._filters}
         for sample in samples:
@@ -132,19 +133,19 @@ class Recorder:
                 continue
             for name, queue in queues.items():
                 why = self._gate.held_back(
-                    name, sample, tlp=tlp[sample], pap=self._pap, active_dns=self._active_dns
+                    name, sample, tlp=tags[sample], pap=self._pap, active_dns=self._active_dns
                 )
                 if why is None:
                     queue.append(sample)
         return queues
 
-    async def _ask_all(self, frontier: Iterable[Sample], tlp: dict[Sample, Tlp], near: "Near") -> "Near":
-        """What a hop found, and near which reports; `tlp` learns the strictest parent's."""
-        queues = self.open(frontier, tlp)
+    async def _ask_all(self, frontier: Iterable[Sample], tags: Tags, near: "Near") -> "Near":
+        """What a hop found, and near which reports; `tags` learns what led to it."""
+        queues = self.open(frontier, tags)
         found: Near = {}
         failures: Counter[Question] = Counter()
         workers = [
-            self._work(name, queue, tlp, near, found, failures)
+            self._work(name, queue, tags, near, found, failures)
             for name, queue in queues.items()
             for _ in range(self._workers)
         ]
@@ -158,7 +159,7 @@ class Recorder:
         self,
         name: str,
         queue: deque[Sample],
-        tlp: dict[Sample, Tlp],
+        tags: Tags,
         near: "Near",
         found: "Near",
         failures: Counter[Question],
@@ -178,7 +179,7 @@ class Recorder:
             sample = queue.popleft()
             self._going += 1
             answer = await self._gate.ask(
-                name, sample, tlp=tlp[sample], pap=self._pap, active_dns=self._active_dns
+                name, sample, tlp=tags[sample], pap=self._pap, active_dns=self._active_dns
             )
             self._going -= 1
             if answer.outcome in {Outcome.FOUND, Outcome.EMPTY} and not answer.archived:
@@ -188,10 +189,10 @@ class Recorder:
                 queue.append(sample)
                 continue
             self._count(tally, answer)
-            followed = list(dict.fromkeys(pivot.found for pivot in answer.pivots))[: self._follow]
-            for one in followed:
+            every = dict.fromkeys(pivot.found for pivot in answer.pivots)
+            tags.found(sample, every)
+            for one in islice(every, self._follow):
                 _add(found.setdefault(one, set()), near[sample])
-                tlp[one] = strictest([tlp[sample], *([tlp[one]] if one in tlp else [])])
 
     def _skip_to_known(self, name: str, queue: deque[Sample], tally: Tally) -> None:
         """Drop questions from the queue's head, as left, until one that the archive answers."""
@@ -250,9 +251,9 @@ _COVERAGE = (50, 80, 95)
 
 def plan(recorder: Recorder, gate: Gate, start: Sequence[Start]) -> dict[str, Plan]:
     """The plan of a run, spending nothing."""
-    tlp = {one.sample: one.tlp for one in start}
+    tags = Tags({one.sample: one.tlp for one in start})
     plans = {}
-    for name, queue in recorder.open(tlp, tlp).items():
+    for name, queue in recorder.open((one.sample for one in start), tags).items():
         archived = sum(gate.knows(name, sample) for sample in queue)
         a_day, cost = gate.a_day(name), gate.cost(name)
         days = {
