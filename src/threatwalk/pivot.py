@@ -78,7 +78,9 @@ def capped(pivots: Iterable[Pivot], limit: int) -> tuple[tuple[Pivot, ...], int]
 
     Gate, replay and snapshot cut an exploding answer alike, whatever the order of its source.
     """
-    chosen = sorted(pivots, key=lambda one: (one.found.kind, one.found.value, one.reference or ""))
+    chosen = sorted(pivots, key=lambda one: (one.found, one.reference or ""))
+    if len(chosen) <= limit:
+        return tuple(chosen), 0
     found = list(dict.fromkeys(pivot.found for pivot in chosen))
     if len(found) <= limit:
         return tuple(chosen), 0

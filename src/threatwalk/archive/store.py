@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
-from typing import Literal, Self, cast
+from typing import Literal, NamedTuple, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -49,8 +49,23 @@ answers = sa.Table(
 )
 
 
-# Written out: SQLAlchemy takes four times as long to put the same question together.
-_NEWEST = sa.text(
+class _Row(NamedTuple):
+    """What is read of a row."""
+
+    id: int
+    filter: str
+    kind: str
+    key: bytes
+    value: str | None
+    asked_us: int
+    outcome: str
+    form: Form
+    raw: bytes
+    answered_by: str | None
+
+
+_COLUMNS = [answers.c[name] for name in _Row._fields]
+_NEWEST = (
     'SELECT id, "filter", kind, "key", value, asked_us, outcome, form, raw, answered_by FROM answers '
     'WHERE "filter" = :filter AND kind = :kind AND "key" = :key AND asked_us >= :least '
     "ORDER BY asked_us DESC, id DESC LIMIT 1"
@@ -116,7 +131,7 @@ class Archive:
         """Every answer, the oldest first."""
         query = _query(filter, sample).order_by(answers.c.asked_us, answers.c.digest)
         with database.transaction(self._engine, write=False) as connection:
-            return [_stored(row) for row in connection.execute(query)]
+            return [_stored(_Row(*row)) for row in connection.execute(query)]
 
     def put(
         self,
@@ -172,18 +187,17 @@ class Archive:
         One state of the database throughout, read in pages: memory holds one page.
         """
         key = answers.c.filter, answers.c.kind, answers.c.key
-        query = sa.select(answers).order_by(*key, answers.c.asked_us, answers.c.digest)
+        query = sa.select(*_COLUMNS).order_by(*key, answers.c.asked_us, answers.c.digest)
         with database.transaction(self._engine, write=False) as connection:
-            rows = connection.execution_options(yield_per=_PAGE).execute(query)
+            rows = map(_Row._make, connection.execution_options(yield_per=_PAGE).execute(query))
             for (name, kind, _), same in groupby(rows, key=lambda row: (row.filter, row.kind, row.key)):
                 history = list(same)
                 yield name, Sample(Kind(kind), _value(history[0])), [_stored(row) for row in history]
 
     def _newest(self, name: str, sample: Sample, least_us: int) -> Stored | None:
         values = {"filter": name, "kind": sample.kind.value, "key": _key(sample.value), "least": least_us}
-        with database.transaction(self._engine, write=False) as connection:
-            row = connection.execute(_NEWEST, values).first()
-        return None if row is None else _stored(row)
+        row = database.first(self._engine, _NEWEST, values)
+        return None if row is None else _stored(_Row(*row))
 
     def _insert(self) -> sqlite.Insert | postgresql.Insert:
         if self._engine.dialect.name == "postgresql":
@@ -202,7 +216,7 @@ def _query(name: str, sample: Sample) -> sa.Select[tuple[object, ...]]:
         answers.c.kind == sample.kind.value,
         answers.c.key == _key(sample.value),
     )
-    return sa.select(answers).where(*same)
+    return sa.select(*_COLUMNS).where(*same)
 
 
 def _row(entry: Entry) -> dict[str, object]:
@@ -226,9 +240,9 @@ def _row(entry: Entry) -> dict[str, object]:
     }
 
 
-def _stored(row: sa.Row[tuple[object, ...]]) -> Stored:
+def _stored(row: _Row) -> Stored:
     try:
-        raw = zlib.decompress(cast("bytes", row.raw)).decode("utf-8", "surrogatepass")
+        raw = zlib.decompress(row.raw).decode("utf-8", "surrogatepass")
     except (zlib.error, UnicodeDecodeError) as err:
         question = f"{row.filter} about {row.kind}:{_value(row)}"
         raise StoreError(f"the archived answer of {question} (id {row.id}) is damaged: {err}") from err
@@ -236,8 +250,8 @@ def _stored(row: sa.Row[tuple[object, ...]]) -> Stored:
     return Stored(raw, Outcome(row.outcome), asked_at, row.form, row.answered_by)
 
 
-def _value(row: sa.Row[tuple[object, ...]]) -> str:
-    return str(row.value) if row.value is not None else cast("bytes", row.key).decode()
+def _value(row: _Row) -> str:
+    return row.value if row.value is not None else row.key.decode()
 
 
 def _key(value: str) -> bytes:

@@ -309,7 +309,10 @@ class Gate:
             return
         if self._researchers is None:
             self._researchers = asyncio.create_task(self._fetch_researchers())
-        await asyncio.shield(self._researchers)
+        if self._researchers.done():
+            self._researchers.result()
+        else:
+            await asyncio.shield(self._researchers)
 
     async def _fetch_researchers(self) -> None:
         source, engine = self._sources.get("isc"), self._store.engine
@@ -390,7 +393,9 @@ class Gate:
                 )
             if reader is None or reader.filter.read is None:
                 return None
-            pivots = list(renamed(_read(reader.filter.read, sample, kept.raw), name))
+            pivots = _read(reader.filter.read, sample, kept.raw)
+            if by != name:
+                pivots = list(renamed(pivots, name))
         except AnswerError:
             return None  # kept by an older reader, or broken: ask again
         answer = self._answer(pivots, asked_at=kept.asked_at, archived=True)
