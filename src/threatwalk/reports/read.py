@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from threatwalk.errors import DocumentError
-from threatwalk.reports import misp, stix1, stix2, store, trails
+from threatwalk.reports import misp, prose, stix1, stix2, store, trails
 from threatwalk.reports.report import Report
 
 LARGEST = 256 * 1024 * 1024  # bytes of one document
@@ -19,6 +19,7 @@ _BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 
 _BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
          (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
+_STRUCTURE = {b"<", b"{", b"["}
 _STRUCTURED = {".json", ".xml", ".stix", ".stix2"}
 
 
@@ -61,14 +62,28 @@ def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
     begins = data[:HEAD].replace(b"\0", b"").lstrip(_BLANK)[:1]
     if not begins:
         raise DocumentError(f"{path}: is empty, or begins with nothing but blanks")
-    if begins == b"<":
-        yield from stix1.read(data, path=path, source=source)
-    elif begins in {b"{", b"["}:
-        document, recovered = load_json(data, path)
-        yield from _json_reports(document, path=path, source=source, recovered=recovered)
+    if prose.recognises(data, path):
+        yield from prose.read(data, path=path, source=source)
     elif trails.recognises(data[:HEAD]):
         yield from trails.parse(data, path=path)
-    elif Path(path).suffix.lower() in _STRUCTURED or b"\0" in data[:HEAD]:
+    elif begins in _STRUCTURE or Path(path).suffix.lower() in _STRUCTURED:
+        try:
+            yield from _structured(data, begins, path=path, source=source)
+        except DocumentError:
+            if not prose.is_text(path):
+                raise
+            yield from prose.read(data, path=path, source=source)
+    else:
+        yield from prose.read(data, path=path, source=source)
+
+
+def _structured(data: bytes, begins: bytes, *, path: str, source: str) -> Iterator[Report]:
+    if begins == b"<":
+        yield from stix1.read(data, path=path, source=source)
+    elif begins in _STRUCTURE:
+        document, recovered = load_json(data, path)
+        yield from _json_reports(document, path=path, source=source, recovered=recovered)
+    else:
         raise DocumentError(f"{path}: is neither JSON nor XML")
 
 

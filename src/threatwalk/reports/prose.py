@@ -1,0 +1,58 @@
+"""Reports made for people: text, tables, web pages and PDF, told apart by content, then by name."""
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from threatwalk.reports import page, pdf, tables, text
+from threatwalk.reports.report import Report
+
+_TABLES = {".csv", ".tsv", ".tab", ".psv"}
+_TEXTS = {"", ".txt", ".text", ".md", ".markdown", ".rst", ".asc", ".log", ".ioc", ".iocs", *_TABLES}
+_PAGES = {".html", ".htm", ".xhtml"}
+# What stands in every repository beside the reports.
+_BESIDE = re.compile(
+    r"(?:readme|licen[cs]e|copying|notice|authors|contributing|contributors|change(?:s|log)|code_of_conduct|security"
+    r"|requirements|robots|makefile|dockerfile|codeowners|version|manifest)(?:[._-][a-z-]{2,5})?(?:\.[a-z]+)?",
+    re.IGNORECASE,
+)
+
+
+def is_text(path: str) -> bool:
+    """Whether a file's name lets it be a text or a table."""
+    name = PurePosixPath(path)
+    return name.suffix.lower() in _TEXTS or len(name.suffix) > 6 or " " in name.suffix
+
+
+def recognises(data: bytes, path: str) -> bool:
+    """Whether a document is a web page or a PDF, whatever it is called."""
+    return pdf.recognises(data) or page.recognises(data, named=PurePosixPath(path).suffix.lower() in _PAGES)
+
+
+def read(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
+    """The report of a document; nothing where it holds no sample, or is no report by its name.
+
+    Raises:
+        DocumentError: it is no text, and should be one.
+    """
+    if _BESIDE.fullmatch(PurePosixPath(path).name):
+        return
+    report = _read(data, path, source)
+    if report:
+        yield report
+
+
+def _read(data: bytes, path: str, source: str) -> Report | None:
+    if pdf.recognises(data):
+        title, content = pdf.content(data, path)
+        return text.read(content, path=path, source=source, title=title)
+    if recognises(data, path):
+        found = page.content(data, path)
+        return text.read(found.text, path=path, source=source, title=found.title, published=found.published)
+    if not is_text(path):
+        return None
+    content, guessed = text.decode(data, path)
+    rows = tables.recognise(content, named=PurePosixPath(path).suffix.lower() in _TABLES)
+    if rows:
+        return tables.read(rows, content, path=path, source=source, recovered=guessed)
+    return text.read(content, path=path, source=source, recovered=guessed)
