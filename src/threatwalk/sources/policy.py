@@ -1,5 +1,7 @@
 """How far a sample may travel: the table of TLP and PAP against the classes of sources."""
 
+from itertools import pairwise
+
 from threatwalk import params
 from threatwalk.errors import ParamsError
 from threatwalk.reports.report import Pap, Tlp
@@ -13,12 +15,13 @@ class Policy:
     """The table in `params.yaml: gate`. The stricter of TLP and PAP wins; untagged is amber in both.
 
     Raises:
-        ParamsError: the table lacks a colour, or names an unknown one or an unknown class.
+        ParamsError: the table lacks a colour, names an unknown one or an unknown class, or lets a stricter colour
+            go further than a freer one.
     """
 
     def __init__(self, limits: params.Gate) -> None:
-        self._tlp = {Tlp(colour): top for colour, top in _table("tlp", limits.tlp, list(Tlp)).items()}
-        self._pap = {Pap(colour): top for colour, top in _table("pap", limits.pap, list(Pap)).items()}
+        self._tlp = {Tlp(colour): top for colour, top in _table("tlp", limits.tlp, [*map(str, Tlp)]).items()}
+        self._pap = {Pap(colour): top for colour, top in _table("pap", limits.pap, [*map(str, Pap)]).items()}
 
     def refuses(self, opsec: Opsec, *, tlp: Tlp, pap: Pap, active_dns: bool) -> str | None:
         """Why a sample with these tags may not go to a source of this class; None: it may."""
@@ -31,13 +34,18 @@ class Policy:
         return None
 
 
-def _table(name: str, raw: dict[str, str], colours: list[Tlp] | list[Pap]) -> dict[str, int]:
+def _table(name: str, raw: dict[str, str], colours: list[str]) -> dict[str, int]:
+    """How far each colour goes; `colours` from the freest to the strictest."""
     if set(raw) != set(colours):
         raise ParamsError(f"params.yaml: gate.{name} must name {', '.join(colours)}, no other")
     for colour, opsec in raw.items():
         if opsec not in list(Opsec):
             raise ParamsError(f"params.yaml: gate.{name}.{colour} must be one of {', '.join(Opsec)}")
-    return {colour: _RANK[Opsec(opsec)] for colour, opsec in raw.items()}
+    ranks = {colour: _RANK[Opsec(opsec)] for colour, opsec in raw.items()}
+    for freer, stricter in pairwise(colours):
+        if ranks[stricter] > ranks[freer]:
+            raise ParamsError(f"params.yaml: gate.{name} lets {stricter} go further than {freer}")
+    return ranks
 
 
 def strictest(tags: list[Tlp]) -> Tlp:

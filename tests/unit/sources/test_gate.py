@@ -354,7 +354,16 @@ def test_untagged_is_amber() -> None:
     assert strictest([]) is Tlp.AMBER
 
 
-@pytest.mark.parametrize("table", [{"clear": "local"}, {"clear": "anywhere"}])
+UPSIDE_DOWN = {
+    "clear": "local",
+    "green": "local",
+    "amber": "registry",
+    "amber+strict": "local",
+    "red": "local",
+}
+
+
+@pytest.mark.parametrize("table", [{"clear": "local"}, {"clear": "anywhere"}, UPSIDE_DOWN])
 def test_a_broken_table_is_refused(limits: params.Gate, table: dict[str, str]) -> None:
     from dataclasses import replace
 
