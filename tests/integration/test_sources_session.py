@@ -48,9 +48,9 @@ class Pace:
 
 @asynccontextmanager
 async def session(
-    timeout_s: float = 2.0, max_bytes: int = 10_000, **endpoints: str
+    timeout_s: float = 2.0, max_bytes: int = 10_000, in_flight: int = 4, **endpoints: str
 ) -> AsyncIterator[SourceSession]:
-    async with http_client(timeout_s=timeout_s, per_host=4) as http:
+    async with http_client(timeout_s=timeout_s) as http:
         made = SourceSession(
             source(**endpoints),
             http=http,
@@ -59,6 +59,7 @@ async def session(
             pace=Pace(),
             timeout_s=timeout_s,
             max_bytes=max_bytes,
+            in_flight=in_flight,
         )
         yield made
         made.close()
@@ -383,3 +384,22 @@ async def test_a_place_off_the_list_is_refused_on_every_wire() -> None:
                 await call
 
     assert s.requests == 0
+
+
+async def test_a_request_that_waits_for_its_turn_does_not_use_up_its_time() -> None:
+    busy = most = 0
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal busy, most
+        while await reader.readuntil(b"\r\n\r\n"):
+            busy += 1
+            most = max(most, busy)
+            await asyncio.sleep(0.3)
+            busy -= 1
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with listening(slow) as place, session(timeout_s=1.0, in_flight=2, fake=f"http://{place}") as made:
+        answers = await asyncio.gather(*(made.get(made.endpoint("fake")) for _ in range(12)))
+
+    assert answers == ["{}"] * 12  # the last ones waited for 1.5 s
+    assert most == 2

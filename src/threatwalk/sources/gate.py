@@ -136,7 +136,7 @@ class Gate:
 
     async def __aenter__(self) -> Self:
         tables.create(self._store.engine)
-        self._http = http_client(timeout_s=self._limits.timeout_s, per_host=self._limits.in_flight)
+        self._http = http_client(timeout_s=self._limits.timeout_s)
         every = {one.name: one for f in self._filters.values() for one in (f, *f.successors)}
         self._sources = {name: self._source(f) for name, f in every.items() if f.ask is not None}
         return self
@@ -176,6 +176,7 @@ class Gate:
             pace=pace,
             timeout_s=self._limits.timeout_s,
             max_bytes=self._limits.max_bytes,
+            in_flight=self._limits.in_flight,
         )
         override = self._quotas(f.name)
         moved = [session.moved(name) for name in f.endpoints]

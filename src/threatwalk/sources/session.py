@@ -28,8 +28,11 @@ Pace = Callable[[int], Awaitable[None]]
 """Called before so many requests leave: waits for the source's rate, or raises QuotaError."""
 
 
-def http_client(*, timeout_s: float, per_host: int) -> aiohttp.ClientSession:
-    """The one HTTP client of a gate: connections stay open, no cookies, no proxies, no redirects of its own."""
+def http_client(*, timeout_s: float, per_host: int = 0) -> aiohttp.ClientSession:
+    """The one HTTP client of a gate: connections stay open, no cookies, no proxies, no redirects of its own.
+
+    `per_host` bounds its connections to one place; 0: the sessions bound theirs.
+    """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=0,
@@ -56,8 +59,11 @@ class SourceSession:
         pace: Pace,
         timeout_s: float,
         max_bytes: int,
+        in_flight: int = 16,
     ) -> None:
-        """`endpoints` are the operator's; those that they do not name stay at their public hosts."""
+        """`endpoints` are the operator's; those that they do not name stay at their public hosts. At most
+        `in_flight` requests are under way; those that wait for their turn do not use up their time limit.
+        """
         self.key = key
         self._filter = filter_
         self._http = http
@@ -76,6 +82,7 @@ class SourceSession:
         self._memo: dict[str, object] = {}
         self._udp: dict[str, UdpSocket] = {}
         self._opening = asyncio.Lock()
+        self._turn = asyncio.Semaphore(in_flight)
         self.requests = 0  # that left: the cost of what was asked
 
     @property
@@ -131,8 +138,9 @@ class SourceSession:
         for _ in range(1 + _REDIRECTS):
             self._allowed.url(target)
             await self._permit(1)
-            with self.guarded():
-                response = await self._request(method, target, headers, body)
+            async with self._turn:
+                with self.guarded():
+                    response = await self._request(method, target, headers, body)
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECT or not location:
                 return response
@@ -182,7 +190,7 @@ class SourceSession:
         host, port = self._allowed.endpoint(endpoint)
         await self._permit(1)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with self._turn, asyncio.timeout(self._timeout_s):
                 with self.guarded():
                     return await over_tcp(host, port, message, framed=framed, max_bytes=self._max_bytes)
         except TimeoutError as err:
