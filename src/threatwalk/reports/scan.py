@@ -19,19 +19,22 @@ _INVISIBLE = dict.fromkeys(
 _ODD = re.compile("[" + "".join(map(chr, _INVISIBLE)) + "\u3002\u00bf]")
 _MOJIBAKE = ("ï»¿", "Ã¯Â»Â¿")  # a byte order mark that was read as Latin-1, once and twice
 _FANG = re.compile(
-    r"[\[({<]{1,2}[ \t]?(?:(?P<dot>\.|dot|punkt)|(?P<colon>:)|(?P<mark>:?//)|(?P<slash>/)|(?P<at>@|at))"
+    rf"[\[({{<]{{1,2}}[ \t]?(?:(?P<dot>\.|{DOT}|dot|punkt)|(?P<colon>:|{COLON})|(?P<mark>:?//)|(?P<slash>/)|(?P<at>@|at))"
     r"[ \t]?[\])}>]{1,2}|(?P<open>\[\.)(?=\w)|(?<=\w)(?P<close>\.\])(?=\w)",
     re.IGNORECASE,
 )
 _FANG_PLAIN = {"dot": DOT, "open": DOT, "close": DOT, "colon": COLON, "mark": COLON + "//", "slash": "/", "at": "@"}  # fmt: skip
 _IDEOGRAPHIC_STOP = re.compile(r"(?<=\w)\u3002(?=[A-Za-z0-9])")
 
-_MARK = re.compile(rf"[:{COLON}](?:/{{2,4}}|\\\\)([^\s\"'<>`|\u201c\u201d]+)")
+_MARK = re.compile(rf"[:{COLON}](?:/{{2,4}}|\\\\)")
+_UNURL = r"\s\"'<>`|\u201c\u201d\u3001\u3002\u300c-\u3011\uff08\uff09\uff0c"
+_BODY = re.compile(
+    rf"(?:[^{_UNURL},;]++|[,;](?![a-z*]{{3,6}}[:{COLON}]))++", re.IGNORECASE
+)  # to the next URL
 _SCHEME = re.compile(r"(?:h?[tx*]{1,3}p[sx]?|f[tx]p)\Z", re.IGNORECASE)
 _LONGEST_SCHEME = 6
-_TRAILING = f".,;:!?*_\u2026\u3002\u3001{DOT}{COLON}"
+_TRAILING = f".,;:!?*\u2026\u3002\u3001{DOT}{COLON}"
 _PAIRS = {")": "(", "]": "[", "}": "{"}
-_NEXT_URL = re.compile(r"[,;](?=[a-z*]{3,6}:/)", re.IGNORECASE)
 
 _AT = re.compile(rf"@[\w-]+(?:[.{DOT}][\w-]+)+")
 _LOCAL_REVERSED = re.compile(rf"[\w.+%{DOT}-]+")
@@ -43,7 +46,8 @@ _V6 = re.compile(r"[0-9a-fA-F:.]{3,45}\Z")
 _NETWORK = re.compile(r"/[0-9]{1,3}(?![\w./-])")
 _SINGLE = re.compile(r"/32(?![0-9])")
 _CJK = "\u3005-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_GLUED = re.compile(rf"\A[{_CJK}]+(?=[0-9A-Za-z])|(?<=[A-Za-z])[{_CJK}]+\Z")
+# Chinese, Japanese and Korean put no blanks around a name in Latin letters.
+_SEAM = re.compile(rf"(?<=[0-9A-Za-z])(?=[{_CJK}])|(?<=[{_CJK}])(?=[0-9A-Za-z])")
 # Addresses of every network: no sample unless a table declares it.
 _PRIVATE = re.compile(
     r"(?:0|10|127)\.|192\.168\.|169\.254\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|255\.255\.255\.|22[4-9]\.|23[0-9]\."
@@ -104,9 +108,11 @@ def clean(text: str) -> str:
 def _marked(text: str) -> str:
     """The text with defanged dots and colons as marks."""
     text = clean(text)
+    if not text.isascii():
+        text = _SEAM.sub(" ", text)
     if "[" in text:
         text = text.replace("[.]", DOT).replace("[:]", COLON).replace("[]:", COLON)
-    if "[" in text or "(" in text or "{" in text or "<" in text:
+    if any(fang in text for fang in "[({<]"):
         text = _FANG.sub(lambda fang: _FANG_PLAIN[fang.lastgroup or ""], text)
     if DOT in text:
         text = text.replace(f" {DOT}", DOT).replace(f"{DOT} ", DOT)
@@ -122,14 +128,14 @@ def _take_urls(text: str, found: Found) -> str:
     rest, end = [], 0
     for mark in _MARK.finditer(text):
         begin = mark.start()
-        scheme = _SCHEME.search(text, max(begin - _LONGEST_SCHEME, end), begin)
-        if not scheme:
+        scheme = begin >= end and _SCHEME.search(text, max(begin - _LONGEST_SCHEME, end), begin)
+        body = scheme and _BODY.match(text, mark.end())
+        if not scheme or not body:
             continue
         rest.append(text[end : scheme.start()])
-        following = _NEXT_URL.search(mark[1])
-        end = mark.start(1) + following.start() if following else mark.end()
-        if end - mark.start(1) <= LONGEST:
-            _take_url(scheme[0].lower(), mark[0][0], _trimmed(text[mark.start(1) : end]), found)
+        end = body.end()
+        if len(body[0]) <= LONGEST:
+            _take_url(scheme[0].lower(), mark[0][0], _trimmed(body[0]), found)
     if not end:
         return text
     rest.append(text[end:])
@@ -203,8 +209,6 @@ def _take_name(match: re.Match[str], hosts: dict[str, Sample | None], found: Fou
     if _is_part(match, defanged=defanged):
         return
     name = raw.replace(DOT, ".").strip("-_")
-    if not name.isascii():
-        name = _GLUED.sub("", name)
     if _NUMERIC.match(name):
         if _PRIVATE.match(name):
             return
