@@ -403,3 +403,24 @@ async def test_a_request_that_waits_for_its_turn_does_not_use_up_its_time() -> N
 
     assert answers == ["{}"] * 12  # the last ones waited for 1.5 s
     assert most == 2
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_an_operators_endpoint_may_be_a_name(debug: bool) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"said: " + await reader.read(100))
+
+    asyncio.get_running_loop().set_debug(debug)  # looks names up by another function
+    async with (
+        server(lambda _: http("200 OK")) as (url, _),
+        listening(say) as whois,
+        resolver(lambda data: [echo(data)]) as (dns_, _),
+    ):
+        named = {name: place.replace("127.0.0.1", "localhost") for name, place in
+                 {"api": url, "whois": whois, "dns": dns_}.items()}  # fmt: skip
+        async with session(**named) as s:
+            body = await s.get(f"{named['api']}/x")
+            text = await s.tcp(named["whois"], b"x\r\n")
+            replies = await s.udp(named["dns"], queries(1))
+
+    assert (body, text, len(replies)) == ("{}", b"said: x\r\n", 1)

@@ -69,7 +69,7 @@ def limits(home: Path, plan: dict[str, Any]) -> params.Params:
         made,
         gate=gate,
         walk=replace(made.walk, steps=plan["steps"]),
-        analyze=replace(made.analyze, lookups=30),
+        analyze=replace(made.analyze, lookups=20),
     )
 
 
