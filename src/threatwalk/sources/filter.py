@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from threatwalk.pivot import Pivot
 from threatwalk.sample import Kind, Sample
+from threatwalk.sources.response import NotKnownError, Response
 
-if TYPE_CHECKING:
-    from threatwalk.sources.response import Response
+__all__ = ["Ask", "Filter", "NotKnownError", "Opsec", "Quota", "Read", "Session", "Status"]
 
 
 class Opsec(StrEnum):
@@ -40,17 +40,6 @@ class Quota:
     @property
     def limited(self) -> bool:
         return self != Quota()
-
-
-class NotKnownError(Exception):
-    """The source answered properly that it knows nothing of the sample: an empty answer, no failure.
-
-    `raw` is the body that said so, for the archive.
-    """
-
-    def __init__(self, raw: str) -> None:
-        super().__init__("not known")
-        self.raw = raw
 
 
 class Session(Protocol):
@@ -100,7 +89,7 @@ class Session(Protocol):
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         follow: bool = True,
-    ) -> "Response":
+    ) -> Response:
         """Whatever a request brings back, its status not judged (`response.judged` does). Redirects are
         followed on the allow list only, or with `follow` False returned.
         """

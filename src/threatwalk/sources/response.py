@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from threatwalk.errors import QuotaError, UnavailableError
-from threatwalk.sources.filter import NotKnownError
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +15,17 @@ class Response:
     status: int
     text: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class NotKnownError(Exception):
+    """The source answered properly that it knows nothing of the sample: an empty answer, no failure.
+
+    `raw` is the body that said so, for the archive.
+    """
+
+    def __init__(self, raw: str) -> None:
+        super().__init__("not known")
+        self.raw = raw
 
 
 class ThrottledError(QuotaError):
