@@ -52,6 +52,16 @@ def test_the_reference_is_reached(graded: dict[str, Any], form: str) -> None:
         assert min(got["id"], got["title"], got["date"], got["tlp"]) >= GOAL_ABOUT
 
 
+@pytest.mark.parametrize("form", ["text", "csv"])
+def test_documents_for_people_are_read_nearly_as_well(graded: dict[str, Any], form: str) -> None:
+    got = graded[form]
+
+    assert got["recall_nr"] >= 0.98  # without links to the report itself and to its publisher
+    assert got["precision"] >= 0.95
+    if form == "csv":
+        assert got["typed"] >= 0.99  # cells whose column declares their kind
+
+
 @dataclass(frozen=True)
 class Outcome:
     kind: str  # accept, partial or reject, as the manifest calls them
@@ -78,7 +88,7 @@ def _outcome(path: Path) -> Outcome:
 def _hostile(shared: Path) -> list[dict[str, str]]:
     with (shared / "data/hostile/MANIFEST.tsv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    return [row for row in rows if row["stored"] == "stored" and not row["file"].startswith("text/")]
+    return [row for row in rows if row["stored"] == "stored"]
 
 
 def test_every_hostile_document_ends_as_it_should(shared: Path) -> None:
@@ -100,7 +110,7 @@ def test_every_hostile_document_ends_as_it_should(shared: Path) -> None:
             wrong.append((row["file"], "took", got.seconds))
 
     assert not wrong
-    assert len(rows) > 250
+    assert len(rows) > 300
 
 
 def test_hostile_documents_stay_within_256_mb(shared: Path) -> None:

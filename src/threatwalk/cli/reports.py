@@ -31,7 +31,7 @@ def _say(text: str) -> None:
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per report and line.")
 def extract(paths: tuple[Path, ...], as_json: bool) -> None:
-    """Read the reports in files and folders: MISP, STIX 1 and STIX 2, told by their content.
+    """Read the reports in files and folders: MISP, STIX 1 and 2, text, tables, HTML and PDF, told by their content.
 
     A file that cannot be read is named, copied to quarantine with the reason, and stops nothing.
     """

@@ -25,8 +25,9 @@ def is_text(path: str) -> bool:
 
 
 def recognises(data: bytes, path: str) -> bool:
-    """Whether a document is a web page or a PDF, whatever it is called."""
-    return pdf.recognises(data) or page.recognises(data, named=PurePosixPath(path).suffix.lower() in _PAGES)
+    """Whether a document is a web page or a PDF; one that is called XML is no page."""
+    suffix = PurePosixPath(path).suffix.lower()
+    return pdf.recognises(data) or (suffix != ".xml" and page.recognises(data, named=suffix in _PAGES))
 
 
 def read(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:

@@ -42,7 +42,8 @@ def files(root: Path) -> Iterator[Path]:
 def read(path: Path, relative_to: Path | None = None, *, source: str = "") -> Iterator[Report]:
     """The reports of a file; their `path` is told relative to a folder where one is given.
 
-    A file that is no report (a feed's manifest or state, a text of a form that is not read) gives nothing.
+    A document that a feed collected under a name that is no file's name has that name in its path. A file that
+    is no report (a feed's manifest or state, a text without a sample, a program) gives nothing.
 
     Raises:
         DocumentError: it should be a report and cannot be read as one; says why.
@@ -54,6 +55,8 @@ def read(path: Path, relative_to: Path | None = None, *, source: str = "") -> It
     size = path.stat().st_size
     if size > LARGEST:
         raise DocumentError(f"{name}: holds {size} bytes, more than {LARGEST}")
+    # a text says little of itself: what its feed called it may be all that tells its title and date
+    name = f"{name.removesuffix(path.name)}{store.published_name(path)}"
     yield from parse(path.read_bytes(), path=name, source=source)
 
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from threatwalk.errors import SampleError
-from threatwalk.sample import HASH_LENGTHS, LONGEST, Kind, Sample, digest, host, sample
+from threatwalk.sample import HASH_LENGTHS, LONGEST, Kind, Sample, digest, host, host_kind, sample
 
 DOT, COLON = "\ue000", "\ue001"  # a defanged dot and colon; private use, so no text means them
 
@@ -40,7 +40,9 @@ _AT = re.compile(rf"@[\w-]+(?:[.{DOT}][\w-]+)+")
 _LOCAL_REVERSED = re.compile(rf"[\w.+%{DOT}-]+")
 _LONGEST_LOCAL = 64
 _HASH = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,64}(?![0-9A-Za-z])")
-_NAME = re.compile(rf"(?<![\w.-])[\w-]++(?:[.{DOT}][\w-]++)+")
+# A dot in front is that of a pattern: `*.example.com`, `[victim].example.com`.
+_NAME = re.compile(rf"(?<![\w-])(?<![\w-][.{DOT}])[\w-]++(?:[.{DOT}][\w-]++)+")
+_LABELS = re.compile(rf"(?:[.{DOT}][\w-]++)+")
 _NUMERIC = re.compile(r"[0-9]+(?:\.[0-9]+){3}\Z", re.ASCII)
 _V6 = re.compile(r"[0-9a-fA-F:.]{3,45}\Z")
 _NETWORK = re.compile(r"/[0-9]{1,3}(?![\w./-])")
@@ -198,8 +200,17 @@ def _take_hashes(text: str, found: Found) -> None:
         other = others.get(label)
         if other is None:
             other = others[label] = _OTHER_HASH.search(label) is not None
-        if not other:
+        if not other and not _is_label(text, match.end()):
             found.samples.add(digest(value))
+
+
+def _is_label(text: str, end: int) -> bool:
+    """Whether what ends here is a label of a host name; a hash may stand for the name of a file (`HASH.exe`)."""
+    rest = _LABELS.match(text, end)
+    if not rest:
+        return False
+    ending = rest[0].replace(DOT, ".").rpartition(".")[2].lower()
+    return ending not in _FILE_ENDINGS and host_kind(f"a.{ending}") is not None
 
 
 def _take_name(match: re.Match[str], hosts: dict[str, Sample | None], found: Found) -> None:
@@ -224,6 +235,8 @@ def _take_name(match: re.Match[str], hosts: dict[str, Sample | None], found: Fou
 def _is_part(match: re.Match[str], *, defanged: bool) -> bool:
     """Whether a name is part of a path, a network or a program; `\\\\host\\share` and `//host` are none."""
     text, begin, end = match.string, match.start(), match.end()
+    while begin and text[begin - 1] in f".{DOT}":
+        begin -= 1
     before, after = text[begin - 1 : begin] if begin else "", text[end : end + 1]
     if before in {"\\", "/"} and text[max(begin - 2, 0) : begin] not in {"\\\\", "//"}:
         return True

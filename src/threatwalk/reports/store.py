@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
@@ -21,6 +22,7 @@ FORMAT = 1
 WITHDRAWN = ".withdrawn"
 _STATE = "state.json"
 _SAFE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}\Z")
+_MADE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b")  # uuid5
 _SUFFIX = re.compile(r"\.[0-9A-Za-z]{1,8}\Z")
 
 
@@ -131,6 +133,22 @@ def file_name(feed: str, name: str) -> str:
         return name
     suffix = _SUFFIX.search(name)
     return f"{uuid5(NAMESPACE_URL, f'{feed}/{name}')}{suffix[0].lower() if suffix else ''}"
+
+
+def published_name(path: Path) -> str:
+    """What its feed calls the document that is kept at a path; a made name is looked up in the feed's state."""
+    state = path.with_name(_STATE)
+    if not _MADE.match(path.name) or not state.is_file():
+        return path.name
+    return _published_names(path.parent, state.stat().st_mtime_ns).get(path.name, path.name)
+
+
+@lru_cache(maxsize=4)
+def _published_names(folder: Path, _version: int) -> dict[str, str]:
+    try:
+        return {document.file: name for name, document in load(folder).documents.items()}
+    except StoreError:
+        return {}
 
 
 def put(folder: Path, state: State, name: str, document: Document, data: bytes | None) -> None:

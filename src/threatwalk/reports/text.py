@@ -26,6 +26,9 @@ _DATED = re.compile(
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"\A[\s#*=>_-]+|[\s#*=_:-]+\Z")
+_WORD = re.compile(
+    r"[\W_]*[^\W\d_]{1,30}(?:['’/-][^\W\d_]{1,30}){0,9}[\W_]*"
+)  # samples have digits, or dots inside
 # Names that say nothing about what a file holds.
 _NONDESCRIPT = re.compile(
     r"(?:all[ _-]?)?(?:iocs?|indicators?|hashes|domains|urls?|ips?|data|report|readme|index|list)(?:[ _-]?\d+)?",
@@ -100,11 +103,15 @@ def _markings(text: str) -> Iterator[Tlp | None]:
 
 
 def headline(text: str) -> str:
-    """The first line of a text that has words in it."""
+    """The first line of a text that is marked as a heading or has words in it; "" where none is."""
     for line in text[:_HEAD].splitlines():
         bare = _MARKUP.sub("", line)
-        if len(bare) > 3 and any(c.isalpha() for c in bare) and not _TLP.fullmatch(bare):
-            return bare if " " in bare else ""
+        if _TLP.fullmatch(bare) or not any(c.isalpha() for c in bare):
+            continue
+        words = sum(_WORD.fullmatch(word) is not None for word in bare.split())
+        if words > 1 or (words and (line.lstrip()[0] == "#" or not bare.isascii())):
+            return bare
+        return ""
     return ""
 
 

@@ -51,6 +51,18 @@ def test_a_name_that_is_not_safe_is_replaced(name: str) -> None:
     assert kept == store.file_name("feed", name)
 
 
+def test_a_name_that_was_replaced_is_known_again(tmp_path: Path) -> None:
+    state = State("feed")
+    kept = tmp_path / store.file_name("feed", "2026/a b.csv")
+    store.put(tmp_path, state, "2026/a b.csv", Document("1", kept.name, Status.STORED), b"evil.com")
+    assert store.published_name(kept) == kept.name
+
+    store.save(tmp_path, state)
+
+    assert store.published_name(kept) == "2026/a b.csv"
+    assert store.published_name(tmp_path / "c.csv") == "c.csv"
+
+
 def test_a_withdrawn_document_is_put_aside_and_not_erased(tmp_path: Path) -> None:
     state = State("feed")
     store.put(tmp_path, state, "a.json", Document("1", "a.json", Status.STORED), b"{}")
