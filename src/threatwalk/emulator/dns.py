@@ -25,7 +25,7 @@ from threatwalk.sample import Kind, Sample, host, registered_domain
 
 _TTL = 300  # seconds
 _UDP_MOST = 1232  # bytes; what public resolvers allow (DNS flag day 2020), whatever the client offers
-_REFUSED = frozenset({"401", "403", "404", "429", "throttled"})
+_REFUSED = frozenset({"401", "403", "404", "429", "throttled", "limit_inside"})
 _ARPA = (dns.reversename.ipv4_reverse_domain, dns.reversename.ipv6_reverse_domain)
 
 Records = dict[str, list[str]]  # type of record -> its values as a zone file writes them

@@ -11,23 +11,32 @@ from threatwalk.errors import UsageError
 from threatwalk.sources.filter import Quota
 
 _STATUSES = frozenset({"400", "401", "403", "404", "429", "500", "502", "503", "504"})
-_SHAPES = frozenset({"reset", "drop", "truncated", "garbage", "wrong_type", "slow", "throttled"})
+_INSIDE = {"error_inside": 500, "limit_inside": 429}
+_SHAPES = frozenset({"reset", "drop", "truncated", "garbage", "wrong_type", "slow", "throttled", *_INSIDE})
 NAMES = _STATUSES | _SHAPES
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault: a status, or `reset`, `drop` (never answered), `truncated`, `garbage`, `wrong_type`,
-    `throttled` (prose on port 43, 429 with Retry-After over HTTP) or `slow` (delayed, else right).
+    `throttled` (prose on port 43, 429 with Retry-After over HTTP), `slow` (delayed, else right), or what the
+    source says to a 500 (`error_inside`) or a 429 (`limit_inside`) under the status 200.
     """
 
     name: str
     delay_s: float = 0.0
 
     @property
+    def told(self) -> int:
+        """The HTTP status whose wording stands in place of an answer; 0 where the answer itself is sent."""
+        if self.name.isdigit():
+            return int(self.name)
+        return 429 if self.name == "throttled" else _INSIDE.get(self.name, 0)
+
+    @property
     def status(self) -> int:
-        """The HTTP status in place of an answer; 0 where the answer itself is sent."""
-        return 429 if self.name == "throttled" else int(self.name) if self.name.isdigit() else 0
+        """The HTTP status of that wording."""
+        return 200 if self.name in _INSIDE else self.told
 
     def spoil(self, body: bytes) -> bytes:
         """The body as this fault leaves it."""

@@ -92,8 +92,8 @@ class Site:
         if route is None:
             return Reply(b"no such source\n", 404, "text/plain"), None
         fault = None if source in _UNASKED else self.faults.draw(source)
-        if fault is not None and fault.status:
-            body, media_type = self.wordings.get(source, plain)(fault.status)
+        if fault is not None and fault.told:
+            body, media_type = self.wordings.get(source, plain)(fault.told)
             retry = (("Retry-After", "60"),) if fault.name == "throttled" else ()
             reply = Reply(body, fault.status, media_type, retry)
         else:

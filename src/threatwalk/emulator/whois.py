@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from threatwalk.emulator.answers import Answers
 from threatwalk.emulator.faults import Faults
 from threatwalk.emulator.log import RequestLog
-from threatwalk.emulator.registry import Registration, registration, tld
+from threatwalk.emulator.registry import Registration, number, registration, tld
 from threatwalk.errors import SampleError
 from threatwalk.sample import Kind, host
 
@@ -165,7 +165,15 @@ _UNKNOWN = {
     "org": "NOT FOUND",
     "cn": "no matching record.",
 }
-_THROTTLED = "WHOIS LIMIT EXCEEDED - the query quota for your address has been exceeded, try again later"
+_THROTTLED = (
+    "WHOIS LIMIT EXCEEDED - the query quota for your address has been exceeded, try again later",
+    "% Error: 55000000002 Connection refused; access control limit exceeded.",
+    "Your connection limit exceeded. Please slow down and try again later.",
+    "-- Excessive querying, grace period of 30 seconds.",
+    "% You have been blocked for 24 hours because of too many requests",
+    "Queried interval is too short.",
+)
+_BROKEN = "% Internal error: the database of this registry is not available at the moment."
 
 
 def text(world: Answers, query: str) -> str:
@@ -219,11 +227,12 @@ async def listen(
             name = fault.name if fault is not None else ""
             log.write("whois", query, "ok", fault)
             await asyncio.sleep(fault.delay_s if fault is not None else 0)
-            throttled = name in {"throttled", "429"}
+            throttled = name in {"throttled", "429", "limit_inside"}
             if name in {"reset", "drop"} or (name.isdigit() and not throttled):
                 writer.transport.abort()
                 return
-            answer = _THROTTLED if throttled else text(world, query)
+            answer = _BROKEN if name == "error_inside" else text(world, query)
+            answer = _THROTTLED[number(query) % len(_THROTTLED)] if throttled else answer
             charset = "latin-1" if query.lower().rstrip(".").endswith(".de") else "utf-8"
             body = answer.encode(charset, errors="replace")
             if fault is not None:

@@ -35,6 +35,15 @@ def test_garbage_is_no_json_and_a_wrong_type_is_no_object() -> None:
     assert Fault("slow", 1.0).spoil(b"{}") == b"{}"
 
 
+def test_an_error_may_call_itself_200() -> None:
+    told = {
+        name: (Fault(name).told, Fault(name).status)
+        for name in ("500", "error_inside", "limit_inside", "slow")
+    }
+
+    assert told == {"500": (500, 500), "error_inside": (500, 200), "limit_inside": (429, 200), "slow": (0, 0)}
+
+
 @pytest.mark.parametrize(
     "plan",
     [
