@@ -101,6 +101,7 @@ class Archive:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         database.ensure(engine, "archive", [answers], [_with_successors])
+        self._newest_row = database.Reader(engine, _NEWEST)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -117,6 +118,7 @@ class Archive:
         return self._engine
 
     def close(self) -> None:
+        self._newest_row.close()
         self._engine.dispose()
 
     def fresh(self, filter: str, sample: Sample, *, not_before: datetime) -> Stored | None:  # noqa: A002
@@ -196,7 +198,7 @@ class Archive:
 
     def _newest(self, name: str, sample: Sample, least_us: int) -> Stored | None:
         values = {"filter": name, "kind": sample.kind.value, "key": _key(sample.value), "least": least_us}
-        row = database.first(self._engine, _NEWEST, values)
+        row = self._newest_row.first(values)
         return None if row is None else _stored(_Row(*row))
 
     def _insert(self) -> sqlite.Insert | postgresql.Insert:

@@ -140,7 +140,7 @@ class Benign:
         """`checks` is called at the first question: lists take a moment to load."""
         self._checks = checks
         self._made: Sequence[Check] | None = None
-        self.why = lru_cache(maxsize=100_000)(self._why)
+        self.why = lru_cache(maxsize=8192)(self._why)
 
     def _why(self, sample: Sample) -> str | None:
         if self._made is None:

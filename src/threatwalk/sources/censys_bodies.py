@@ -6,15 +6,16 @@ that belong to the sample: what else shares a machine with it is another questio
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from threatwalk.errors import AnswerError
-from threatwalk.pivot import Pivot
+from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import as_host, as_ip, as_name, inner, moment, part, table, tables, texts
+from threatwalk.sources.body import as_host, as_ip, as_name, inner, moment, part, span, table, tables, texts
 from threatwalk.sources.filter import NotKnownError
 from threatwalk.sources.response import Response, ThrottledError, judged, retry_after
 
@@ -62,18 +63,19 @@ def _told(body: dict[str, Any]) -> int:
     return _TOLD.get(str(body.get("error_type")), 0)
 
 
-def read(sample: Sample, raw: str) -> Iterator[Pivot]:
+def read(sample: Sample, raw: str) -> list[Pivot]:
     """Every relation of a raw answer once, from the first to the last time that a body saw it."""
     value = table("censys", raw)
-    spans: dict[Sample, tuple[list[datetime], list[datetime]]] = {}
+    spans: defaultdict[Sample | None, tuple[list[datetime], list[datetime]]] = defaultdict(lambda: ([], []))
     for body in _bodies(value):
         for found, first, last in _body(sample, body):
-            if found is not None and found != sample:
-                firsts, lasts = spans.setdefault(found, ([], []))
-                firsts += [first] if first else []
-                lasts += [last] if last else []
-    for found, (firsts, lasts) in spans.items():
-        yield Pivot(sample, "censys", found, min(firsts, default=None), max(lasts, default=None))
+            firsts, lasts = spans[found]
+            if first is not None:
+                firsts.append(first)
+            if last is not None:
+                lasts.append(last)
+    ends = ((found, span(firsts)[0], span(lasts)[1], None) for found, (firsts, lasts) in spans.items())
+    return pivots(sample, "censys", ends)
 
 
 def _bodies(value: dict[str, Any]) -> Iterable[dict[str, Any]]:
@@ -83,19 +85,19 @@ def _bodies(value: dict[str, Any]) -> Iterable[dict[str, Any]]:
     return value.values() if ours and "result" in next(iter(value.values())) else [value]
 
 
-def _body(sample: Sample, body: dict[str, Any]) -> Iterator[Found]:
+def _body(sample: Sample, body: dict[str, Any]) -> list[Found]:
     if "result" not in body and not _bare(body):
         if _told(body) == 404:
-            return
+            return []
         raise AnswerError(f"censys answered: {str(body.get('error') or body.get('detail') or body)[:120]}")
     content = body.get("result", body)
     if isinstance(content, dict):
-        yield from _content(sample, content)
-    elif isinstance(content, list):
-        for one in tables(content):
-            yield from _asset(sample, one)
-    elif content is not None:
+        return _content(sample, content)
+    if isinstance(content, list):
+        return [found for one in tables(content) for found in _asset(sample, one)]
+    if content is not None:
         raise AnswerError("censys answered no result")
+    return []
 
 
 def _bare(body: dict[str, Any]) -> bool:
@@ -109,11 +111,22 @@ def _bare(body: dict[str, Any]) -> bool:
     )
 
 
-def _content(sample: Sample, content: dict[str, Any]) -> Iterator[Found]:
+def _content(sample: Sample, content: dict[str, Any]) -> list[Found]:
+    found: list[Found] = []
     for hit in tables(content.get("hits")):
-        yield from _asset(sample, hit, sought=True)
+        found += _asset(sample, hit, sought=True)
     for record in tables(content.get("records")):
-        yield from _resolution(record)
+        found += _resolution(record)
+    if not _REST.isdisjoint(content):
+        found += _rest(content)
+    return found + _asset(sample, content)
+
+
+_REST = frozenset({"events", "hosts", "ranges", "patch", "buckets"})
+
+
+def _rest(content: dict[str, Any]) -> Iterator[Found]:
+    """Histories, bearers of a certificate, differences and counts."""
     for event in tables(content.get("events")):
         yield from _event(part(event, "resource") or event)
     for bearer in (*tables(content.get("hosts")), *tables(content.get("ranges"))):
@@ -121,95 +134,105 @@ def _content(sample: Sample, content: dict[str, Any]) -> Iterator[Found]:
     for change in tables(content.get("patch")):
         yield from _change(change)
     yield from _buckets(content)
-    yield from _asset(sample, content)
 
 
-def _asset(sample: Sample, asset: dict[str, Any], *, sought: bool = False) -> Iterator[Found]:
+_WRAPPERS = ("host_v1", "webproperty_v1", "certificate_v1", "resource")
+_CERTIFICATE = frozenset(
+    {"names", "parsed", "extensions", "subject", "subject_dn"}
+)  # what holds names in one
+
+
+def _asset(sample: Sample, asset: dict[str, Any], *, sought: bool = False) -> list[Found]:
     """A host, a web property or a certificate, in its envelope or bare, told by its keys.
 
     One that was `sought` is found for the sample, whatever it names; a single one must name it.
     """
-    for wrapper in ("host_v1", "webproperty_v1", "certificate_v1", "resource"):
-        if isinstance(asset.get(wrapper), dict):
-            yield from _asset(sample, asset[wrapper], sought=sought)
+    for wrapper in _WRAPPERS:
+        if wrapper in asset and isinstance(asset[wrapper], dict):
+            return _asset(sample, asset[wrapper], sought=sought)
     if "hostname" in asset:
-        yield from _web_property(sample, asset, sought=sought)
-    elif "ip" in asset:
-        yield from _host(sample, asset, sought=sought)
-    else:
-        added = moment(asset.get("added_at"))
-        yield from ((name, added, None) for name in _certified(asset))
+        return list(_web_property(sample, asset, sought=sought))
+    if "ip" in asset:
+        return _host(sample, asset, sought=sought)
+    if _CERTIFICATE.isdisjoint(asset):
+        return []
+    added = moment(asset.get("added_at"))
+    return [(name, added, None) for name in _certified(asset)]
 
 
-def _host(sample: Sample, host: dict[str, Any], *, sought: bool) -> Iterator[Found]:
-    ip, virtual = as_ip(host.get("ip")), as_name(host.get("name"))
-    named = [*_dns(part(host, "dns")), *_endpoints(host)]
-    certificates = list(_certificates(host))
+def _host(sample: Sample, host: dict[str, Any], *, sought: bool) -> list[Found]:
+    ip, virtual = as_ip(host.get("ip")), as_name(host["name"]) if "name" in host else None
+    services = tables(host.get("services"))
+    named = [*(_dns(part(host, "dns")) if "dns" in host else ()), *_endpoints(services)]
     if ip == sample:
-        named.append((virtual, None, None))
-        yield from named
-        for names, seen in certificates:
-            yield from ((name, seen, seen) for name in names)
-        return
-    yield from ((ip, first, last) for found, first, last in named if found == sample)
+        borne = [(name, seen, seen) for names, seen in _certificates(services) for name in names]
+        return [*named, (virtual, None, None), *borne]
+    found: list[Found] = [
+        (ip, first, last) if name == sample else (name, first, last)
+        for name, first, last in named
+        if name == sample or _below(sample, name)
+    ]
     if sought or virtual == sample:
-        yield from ((ip, None, None), (virtual, None, None))
-    yield from (one for one in named if _below(sample, one[0]))
-    for names, seen in certificates:
+        found += ((ip, None, None), (virtual, None, None))
+    for names, seen in _certificates(services):
         if _mentions(sample, names):
-            yield ip, seen, seen
-            yield from ((name, seen, seen) for name in names)
+            found.append((ip, seen, seen))
+            found += [(name, seen, seen) for name in names]
+    return found
 
 
-def _dns(dns: dict[str, Any]) -> Iterator[Found]:
-    reverse = dns.get("reverse_dns")
-    seen = _resolved(reverse)
-    for name in texts(inner(reverse, "names")):
-        yield as_name(name), seen, seen
-    for name in texts(dns.get("names")):
-        yield as_name(name), None, None
-    for forward in (part(dns, "forward_dns"), part(dns, "records")):
-        for name, entry in forward.items():
-            seen = _resolved(entry)
-            yield as_name(inner(entry, "name") or name), seen, seen
+def _dns(dns: dict[str, Any]) -> list[Found]:
+    found: list[Found] = [(as_name(name), None, None) for name in texts(dns.get("names"))]
+    if "reverse_dns" in dns:
+        seen = _resolved(dns["reverse_dns"])
+        found += [(as_name(name), seen, seen) for name in texts(inner(dns["reverse_dns"], "names"))]
+    for kind in ("forward_dns", "records"):
+        if kind in dns:
+            for name, entry in part(dns, kind).items():
+                seen = _resolved(entry)
+                found.append((as_name(inner(entry, "name") or name), seen, seen))
+    return found
 
 
 def _resolved(entry: Any) -> datetime | None:
     return moment(inner(entry, "resolve_time") or inner(entry, "resolved_at"))
 
 
-def _endpoints(host: dict[str, Any]) -> Iterator[Found]:
+def _endpoints(services: Iterable[dict[str, Any]]) -> Iterator[Found]:
     """Names under which pages of a host's services were fetched."""
-    for service in tables(host.get("services")):
-        for endpoint in tables(service.get("endpoints")):
-            seen = moment(endpoint.get("scan_time"))
-            yield as_name(endpoint.get("hostname")), seen, seen
+    for service in services:
+        if "endpoints" in service:
+            for endpoint in tables(service["endpoints"]):
+                seen = moment(endpoint.get("scan_time"))
+                yield as_name(endpoint.get("hostname")), seen, seen
 
 
-def _certificates(host: dict[str, Any]) -> Iterator[tuple[list[Sample], datetime | None]]:
+def _certificates(services: Iterable[dict[str, Any]]) -> Iterator[tuple[list[Sample], datetime | None]]:
     """The names of each certificate that a host bears, and when it was seen there."""
-    for service in tables(host.get("services")):
-        seen = moment(service.get("scan_time") or service.get("observed_at"))
-        for certificate in (
-            service.get("cert"),
-            service.get("certificate"),
-            inner(service, "tls", "certificates", "leaf_data"),
-        ):
-            if isinstance(certificate, dict):
-                yield list(_certified(certificate)), seen
+    for service in services:
+        borne = [service[key] for key in ("cert", "certificate") if key in service]
+        if "tls" in service:
+            borne.append(inner(service, "tls", "certificates", "leaf_data"))
+        if borne:
+            seen = moment(service.get("scan_time") or service.get("observed_at"))
+            yield from ((_certified(certificate), seen) for certificate in tables(borne))
 
 
-def _certified(certificate: dict[str, Any]) -> Iterator[Sample]:
+def _certified(certificate: dict[str, Any]) -> list[Sample]:
     """The names and addresses that a certificate is for."""
     parsed = part(certificate, "parsed") or certificate
-    alternatives = inner(parsed, "extensions", "subject_alt_name")
-    common = inner(parsed, "subject", "common_name")
-    found = [as_host(name) for name in texts(certificate.get("names"))]
-    found += [as_host(name) for name in texts(inner(alternatives, "dns_names"))]
-    found += [as_host(address) for address in texts(inner(alternatives, "ip_addresses"))]
-    found += [as_name(name) for name in (texts(common) if isinstance(common, list) else [common])]
-    found += [as_name(name) for name in _SUBJECT.findall(str(parsed.get("subject_dn") or ""))]
-    yield from dict.fromkeys(one for one in found if one is not None)
+    found = [*map(as_host, texts(certificate.get("names")))]
+    if "extensions" in parsed:
+        alternatives = inner(parsed, "extensions", "subject_alt_name")
+        found += map(
+            as_host, (*texts(inner(alternatives, "dns_names")), *texts(inner(alternatives, "ip_addresses")))
+        )
+    if "subject" in parsed:
+        common = inner(parsed, "subject", "common_name")
+        found += map(as_name, texts(common) if isinstance(common, list) else [common])
+    if "subject_dn" in parsed:
+        found += map(as_name, _SUBJECT.findall(str(parsed["subject_dn"] or "")))
+    return [one for one in dict.fromkeys(found) if one is not None]
 
 
 def _web_property(sample: Sample, web: dict[str, Any], *, sought: bool) -> Iterator[Found]:
@@ -218,7 +241,7 @@ def _web_property(sample: Sample, web: dict[str, Any], *, sought: bool) -> Itera
         (as_ip(endpoint.get("ip")), moment(endpoint.get("scan_time")) or seen)
         for endpoint in tables(web.get("endpoints"))
     ]
-    names = list(_certified(part(web, "cert")))
+    names = _certified(part(web, "cert"))
     named = sample in {hostname, *(ip for ip, _ in addresses)} or _mentions(sample, names)
     if hostname == sample:
         yield from ((ip, at, at) for ip, at in addresses)
@@ -233,15 +256,17 @@ def _below(sample: Sample, name: Sample | None) -> bool:
 
 
 def _mentions(sample: Sample, names: Iterable[Sample]) -> bool:
-    return any(name == sample or _below(sample, name) for name in names)
+    return sample in names or any(_below(sample, name) for name in names)
 
 
-def _resolution(record: dict[str, Any]) -> Iterator[Found]:
+_RESOLVED = ("domain", "ip", "mail_server", "name_server", "mname")
+
+
+def _resolution(record: dict[str, Any]) -> list[Found]:
     """A row of passive DNS: the names of an address, or the addresses and servers of a name."""
     first = moment(record.get("first_seen") or record.get("first_observed"))
     last = moment(record.get("last_seen") or record.get("last_observed"))
-    for key in ("domain", "ip", "mail_server", "name_server", "mname"):
-        yield as_host(record.get(key)), first, last
+    return [(as_host(record[key]), first, last) for key in _RESOLVED if key in record]
 
 
 def _event(event: dict[str, Any]) -> Iterator[Found]:
