@@ -44,6 +44,8 @@ COMMANDS = {
     "run": "runs:run",
     "demo": "runs:demo",
     "real": "runs:real",
+    # what it costs
+    "bench": "bench:bench",
 }
 
 

@@ -1,0 +1,33 @@
+"""A row is one figure of a benchmark: what was measured, and whether it reaches its goal."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`goal` is what the value is held against, as in `>= 0.5`; None where there is none, and `ok` is true."""
+
+    figure: str
+    value: float
+    unit: str
+    goal: str | None
+    ok: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def at_least(figure: str, value: float, unit: str, goal: float) -> Row:
+    """A figure that is to be large."""
+    return Row(figure, value, unit, f">= {goal:g}", value >= goal)
+
+
+def at_most(figure: str, value: float, unit: str, goal: float) -> Row:
+    """A figure that is to be small."""
+    return Row(figure, value, unit, f"<= {goal:g}", value <= goal)
+
+
+def told(figure: str, value: float, unit: str) -> Row:
+    """A figure without a goal."""
+    return Row(figure, value, unit, None, True)
