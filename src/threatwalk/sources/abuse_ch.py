@@ -40,6 +40,8 @@ async def post(
         raise DeniedError(f"{source} refuses the key ({status[:60]})")
     if any(word in status for word in _THROTTLED):
         raise ThrottledError(f"{source} says that we ask too much ({status[:60]})")
+    if not status:
+        raise AnswerError(f"{source} answered without saying how it went")
     if not knows(source, body):
         raise NotKnownError(raw)
     return raw

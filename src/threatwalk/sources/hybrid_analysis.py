@@ -53,7 +53,7 @@ async def _ask(sample: Sample, session: Session) -> str:
         return await _ask_terms(sample, session)
     search = await _call(session, "search/hash", {"hash": sample.value})
     value = parse("hybrid_analysis", search)
-    if isinstance(value, list):
+    if isinstance(value, list) and (not value or any("sha256" in one for one in tables(value))):
         found, bodies = value, {"search": search}  # instances of before 2.35 list the summaries themselves
         reports: list[str] = []
     elif isinstance(value, dict) and isinstance(value.get("reports"), list):

@@ -119,7 +119,7 @@ async def _get(session: Session, path: str, params: dict[str, str]) -> str | Non
     if said is not None:
         raise _meaning(said)
     due = {"enrichment/subdomains": "subdomains", "whois": "domain"}.get(path, "results")
-    if due not in value:
+    if not isinstance(value.get(due), (list, str)):
         raise AnswerError(f"passivetotal answered no {due} at {path}")
     return body
 

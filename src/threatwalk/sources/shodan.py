@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from threatwalk.errors import AnswerError
 from threatwalk.pivot import Pivot
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import inner, parse, sections, table
+from threatwalk.sources.body import as_host, inner, parse, sections, table
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 from threatwalk.sources.response import DeniedError, NotInPlanError, Response, ThrottledError, judged
 from threatwalk.sources.shodan_bodies import findings, fingerprints, page_hashes
@@ -73,11 +73,14 @@ def _threads(session: Session) -> ThreadPoolExecutor:
 
 async def _internetdb(sample: Sample, session: Session) -> str:
     try:
-        return await session.get(f"{session.endpoint('internetdb')}/{sample.value}")
+        body = await session.get(f"{session.endpoint('internetdb')}/{sample.value}")
     except NotKnownError as nothing:
         if _UNKNOWN not in str(inner(parse("shodan", nothing.raw), "detail")):
             raise AnswerError("InternetDB answered 404 in words that are not its own") from nothing
         raise
+    if "ip" not in table("shodan", body):
+        raise AnswerError("InternetDB answered about no address")
+    return body
 
 
 class _NotInPlanError(DeniedError):
@@ -100,13 +103,27 @@ class _Api:
         self.shodan.api_rate_limit = 0  # the gate keeps the pace
         self.shodan._session = requests_session(carrier)
 
-    def get(self, call: Callable[..., Any], *args: Any, **options: Any) -> str:
-        """The body that the package got for a call of it; errors are those of our session.
+    def get(self, due: str, call: Callable[..., Any], *args: Any, **options: Any) -> str:
+        """The body that the package got for a call of it, which holds `due`; errors are those of our session.
 
         Raises:
             NotKnownError: Shodan has never seen it.
-            AnswerError: Shodan answered an error, or no JSON.
+            AnswerError: Shodan answered an error, or something else.
         """
+        body = self._got(call, *args, **options)
+        if due not in table("shodan", body):
+            raise AnswerError(f"shodan answered without {due}")
+        return body
+
+    def names(self, path: str, parameter: str, sample: Sample) -> str | None:
+        """The body of a look-up in DNS; None where it tells nothing."""
+        body = self._got(self.shodan._request, path, {parameter: sample.value})
+        told = table("shodan", body)
+        if any(as_host(key) != sample for key in told):
+            raise AnswerError(f"shodan answered {path} about something else")
+        return body if any(told.values()) else None
+
+    def _got(self, call: Callable[..., Any], *args: Any, **options: Any) -> str:
         said = ""
         try:
             call(*args, **options)
@@ -144,11 +161,11 @@ def _address(sample: Sample, session: Session, carrier: "RequestsCarrier") -> Bo
     bodies: Bodies = {}
     nothing: NotKnownError | None = None
     try:
-        bodies["host"] = api.get(api.shodan.host, sample.value)
+        bodies["host"] = api.get("data", api.shodan.host, sample.value)
     except NotKnownError as err:
         nothing = err
-    pointers = api.get(api.shodan._request, "/dns/reverse", {"ips": sample.value})
-    if any(table("shodan", pointers).values()):
+    pointers = api.names("/dns/reverse", "ips", sample)
+    if pointers is not None:
         bodies["reverse"] = pointers
     if not bodies and nothing is not None:
         raise nothing
@@ -173,9 +190,9 @@ def _named(sample: Sample, session: Session, carrier: "RequestsCarrier") -> Bodi
         except _NotInPlanError:
             session.memo["domains"] = False
     if not bodies:
-        resolved = api.get(api.shodan._request, "/dns/resolve", {"hostnames": sample.value})
-        if not any(table("shodan", resolved).values()):
-            raise nothing or NotKnownError(resolved)
+        resolved = api.names("/dns/resolve", "hostnames", sample)
+        if resolved is None:
+            raise nothing or NotKnownError("{}")
         bodies["resolve"] = resolved
     if session.moved("shodan"):
         bodies |= _search(api, "named", f"hostname:{sample.value}")
@@ -186,7 +203,7 @@ def _domain(api: _Api, name: str, pages: int) -> Bodies:
     """A domain's records, page by page."""
     bodies: Bodies = {}
     for page in range(1, pages + 1):
-        body = bodies[f"domain {page}"] = api.get(api.shodan.dns.domain_info, name, page=page)
+        body = bodies[f"domain {page}"] = api.get("domain", api.shodan.dns.domain_info, name, page=page)
         if table("shodan", body).get("more") is not True:
             break
     return bodies
@@ -197,7 +214,7 @@ def _search(api: _Api, part: str, query: str) -> Bodies:
     bodies: Bodies = {}
     seen = 0
     for page in range(1, _PAGES + 1):
-        body = bodies[f"{part} {page}"] = api.get(api.shodan.search, query, page=page)
+        body = bodies[f"{part} {page}"] = api.get("matches", api.shodan.search, query, page=page)
         found = table("shodan", body)
         matches, total = found.get("matches"), found.get("total")
         seen += len(matches) if isinstance(matches, list) else 0

@@ -167,9 +167,12 @@ async def _get(client: Any, path: str, relations: str = "", *, cursor: str | Non
     except (ValueError, TypeError, LookupError, AttributeError):
         code = "ClientError"  # its body is broken
     if code is None:
-        code = inner(parse("virustotal", response.text), "error", "code")  # an error that calls itself 200
+        value = parse("virustotal", response.text)
+        if isinstance(inner(value, "data", "type") if relations else inner(value, "data"), (str, list)):
+            return response.text
+        code = inner(value, "error", "code")  # an error that calls itself 200
     if code is None:
-        return response.text
+        raise AnswerError("virustotal answered neither what was asked for nor an error")
     raise _error(str(code), response)
 
 

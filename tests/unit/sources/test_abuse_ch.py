@@ -158,6 +158,12 @@ async def test_what_is_no_answer_is_refused(filter_: Filter, raw: str) -> None:
 
 
 @each
+async def test_data_without_a_word_how_it_went_is_refused(filter_: Filter) -> None:
+    with pytest.raises(AnswerError):
+        await ask(filter_, f"md5:{MD5}", '{"data": []}')
+
+
+@each
 async def test_a_404_is_empty_only_in_the_source_s_own_words(filter_: Filter) -> None:
     own = '{"query_status": "no_results"}'
     with pytest.raises(NotKnownError):

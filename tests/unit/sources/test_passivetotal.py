@@ -96,12 +96,21 @@ async def test_nothing_known_at_all_is_an_answer() -> None:
         (said({"error": "Forbidden", "message": "invalid credentials"}), DeniedError),
         (said({"success": False}), AnswerError),
         (said({"found": []}), AnswerError),
+        (said({"results": None}), AnswerError),
         (Response(200, "[]"), AnswerError),
         (said({}, 401), DeniedError),
         (said({}, 429), ThrottledError),
     ],
     ids=[
-        *("a proxy's 404", "no such place", "quota in 200", "key in 200", "no success", "another's body"),
+        *(
+            "a proxy's 404",
+            "no such place",
+            "quota in 200",
+            "key in 200",
+            "no success",
+            "another's body",
+            "no list",
+        ),
         *("no object", "key", "throttled"),
     ],
 )

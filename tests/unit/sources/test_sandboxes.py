@@ -276,6 +276,8 @@ LIMITS = {"limits": {"minute": 200, "hour": 2000}, "used": {"minute": 7, "hour":
         (json_of({"message": "no"}, 403, **{"api-limits": json.dumps(LIMITS)}), ThrottledError),
         (json_of({"message": "no"}, 403, **{"api-limits": "odd"}), DeniedError),
         (json_of({"surprise": 1}), AnswerError),
+        (json_of([{}]), AnswerError),
+        (json_of([None]), AnswerError),
         (Response(200, '{"sha256s": ['), AnswerError),
         (Response(502, ""), UnavailableError),
     ],

@@ -158,6 +158,8 @@ async def test_a_key_without_membership_leaves_addresses_to_internetdb_and_resol
         (200, '{"error": "Invalid IP"}', AnswerError),
         (200, "<html></html>", AnswerError),
         (200, '{"data": [', AnswerError),
+        (200, '{"message": "no healthy upstream"}', AnswerError),
+        (200, "{}", AnswerError),
     ],
 )
 async def test_what_goes_wrong_is_told_apart(status: int, text: str, error: type[Exception]) -> None:
@@ -179,6 +181,7 @@ async def test_what_goes_wrong_is_told_apart(status: int, text: str, error: type
         (404, '{"detail": "No information available"}', NotKnownError),
         (404, "<html><h1>404</h1></html>", AnswerError),
         (429, '{"error": "Rate limit exceeded."}', ThrottledError),
+        (200, '{"message": "no healthy upstream"}', AnswerError),
     ],
 )
 async def test_what_goes_wrong_at_internetdb_is_told_apart(
@@ -186,6 +189,16 @@ async def test_what_goes_wrong_at_internetdb_is_told_apart(
 ) -> None:
     with pytest.raises(error):
         await found(IP, Scripted(told(status, text), key=None))
+
+
+@pytest.mark.parametrize("text", ['{"message": "no healthy upstream"}', '{"198.51.100.8": null}', "[]"])
+async def test_pointers_of_something_else_are_no_answer(text: str) -> None:
+    def script(request: Request) -> Response:
+        host = '{"error": "No information available for that IP."}'
+        return Response(200, text) if request.path.endswith("reverse") else Response(404, host)
+
+    with pytest.raises(AnswerError):
+        await found(IP, Scripted(script, key=KEY))
 
 
 async def test_credits_that_are_spent_leave_the_resolution() -> None:

@@ -130,7 +130,7 @@ async def test_elsewhere_what_the_one_request_tells_only_ids_of_is_asked_for(
 
 
 async def test_a_file_and_a_url_are_asked_by_their_own_ids() -> None:
-    session = Scripted(told(200, '{"data": []}'), key=KEY)
+    session = Scripted(told(200, '{"data": {"type": "file"}}'), key=KEY)
     await found(parse(f"md5:{'ab' * 16}"), session)
     await found(parse("url:http://example.org/a?b=c"), session)
 
@@ -157,6 +157,9 @@ async def test_a_file_and_a_url_are_asked_by_their_own_ids() -> None:
         (203, '{"data": {}}', UnavailableError),
         (200, "<html></html>", AnswerError),
         (200, '{"data": ', AnswerError),
+        (200, '{"data": {}}', AnswerError),
+        (200, '{"message": "no healthy upstream"}', AnswerError),
+        (200, "[]", AnswerError),
     ],
 )
 async def test_what_goes_wrong_is_told_apart(status: int, text: str, error: type[Exception]) -> None:
