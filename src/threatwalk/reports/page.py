@@ -7,9 +7,8 @@ from datetime import date
 from lxml import etree, html
 
 from threatwalk.errors import DocumentError
+from threatwalk.reports import markup
 from threatwalk.reports.gather import day, plain
-
-LARGEST = 32 * 1024 * 1024  # bytes of one page
 
 _HEAD = re.compile(rb"<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE)
 # A page's frame, what no browser shows, and what people type.
@@ -51,8 +50,7 @@ def content(data: bytes, path: str) -> Content:
     Raises:
         DocumentError: it is too large, or no page.
     """
-    if len(data) > LARGEST:
-        raise DocumentError(f"{path}: holds {len(data)} bytes, more than a page of {LARGEST}")
+    markup.check(data, path)
     try:
         root = html.document_fromstring(
             data, parser=html.HTMLParser(no_network=True, remove_comments=True, remove_pis=True)

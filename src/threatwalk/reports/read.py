@@ -9,10 +9,10 @@ from typing import Any
 import orjson
 
 from threatwalk.errors import DocumentError
-from threatwalk.reports import misp, prose, stix1, stix2, store, trails
+from threatwalk.reports import markup, misp, prose, stix1, stix2, store, trails
 from threatwalk.reports.report import Report
 
-LARGEST = 256 * 1024 * 1024  # bytes of one document
+LARGEST = 192 * 1024 * 1024  # bytes of one document
 HEAD = 4096  # bytes by which a form is recognised
 
 _BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
@@ -82,6 +82,7 @@ def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
 
 def _structured(data: bytes, begins: bytes, *, path: str, source: str) -> Iterator[Report]:
     if begins == b"<":
+        markup.check(data, path)
         yield from stix1.read(data, path=path, source=source)
     elif begins in _STRUCTURE:
         document, recovered = load_json(data, path)

@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 
 from threatwalk.errors import DocumentError
-from threatwalk.reports import page
+from threatwalk.reports import markup
 from threatwalk.reports.read import parse
 from threatwalk.reports.report import Report, Tlp
 
@@ -50,7 +50,7 @@ def test_a_broken_page_ends_soon(content: str) -> None:
 
 
 def test_a_page_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "LARGEST", 10)
+    monkeypatch.setattr(markup, "LARGEST", 10)
 
-    with pytest.raises(DocumentError, match="more than a page of 10"):
+    with pytest.raises(DocumentError, match="of markup, more than 10"):
         only(PAGE)
