@@ -48,6 +48,9 @@ def test_extract_prints_one_json_line_per_report(folder: Path) -> None:
             "samples": [{"kind": "domain", "value": "evil.com"}],
             "rejected": [{"value": "999.1.1.1", "reason": "'999.1.1.1' is no IP address"}],
             "recovered": False,
+            "publisher": "",
+            "revision": "",
+            "relations": [],
         }
     ]
 
@@ -147,3 +150,40 @@ def test_nothing_collected_is_told_with_the_remedy() -> None:
 
     assert isinstance(done.exception, ThreatwalkError)
     assert "threatwalk collect" in str(done.exception)
+
+
+def test_a_report_is_shown_whole_by_id_or_name_and_has_a_history(feed: Path, tmp_path: Path) -> None:
+    params = feed_params(tmp_path, osint=feed)
+
+    def publish(timestamp: int, **more: Any) -> None:
+        (feed / f"{UUID}.json").write_text(event(timestamp=str(timestamp), Orgc={"name": "CIRCL"}, **more))
+        (feed / "manifest.json").write_text(json.dumps({UUID: {"info": "A", "timestamp": timestamp}}))
+        run(collect, "--params", params)
+
+    publish(1)
+    publish(22, Attribute=[{"type": "domain|ip", "value": "evil.com|203.0.113.7", "uuid": UUID}])
+
+    (line,) = (json.loads(one) for one in run(reports, "show", UUID, "--json").stdout.splitlines())
+    assert (line["publisher"], line["revision"], line["withdrawn"], line["feed"]) == (
+        "CIRCL",
+        "22",
+        None,
+        "osint",
+    )
+    assert line["samples"][0] == {"kind": "domain", "value": "evil.com", "place": UUID}
+    assert line["relations"] == [
+        {"origin": "domain:evil.com", "relation": "domain|ip", "found": "ipv4:203.0.113.7"}
+    ]
+    shown = run(reports, "show", f"{UUID}.json").stdout
+    assert "by CIRCL, revision 22" in shown
+    assert f"ipv4\n  203.0.113.7  ({UUID})" in shown
+    assert "domain:evil.com  domain|ip  ipv4:203.0.113.7" in shown
+    assert json.loads(run(reports, "list", "--json").stdout)["publisher"] == "CIRCL"
+    assert "CIRCL: A threat" in run(reports, "list").stdout
+
+    (feed / "other.json").write_text("{}")
+    (feed / "manifest.json").write_text(json.dumps({UUID[:-1] + "9": {"info": "B", "timestamp": 1}}))
+    run(collect, "--params", params)
+
+    assert "\n  withdrawn 20" in run(reports, "show", UUID).stdout
+    assert isinstance(run(reports, "show", "none").exception, UsageError)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +17,7 @@ from threatwalk.cli.options import params_option
 from threatwalk.errors import DataError, DocumentError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.params import Feed, Form, Params
 from threatwalk.reports import quarantine, store
-from threatwalk.reports.read import LARGEST, files, read
+from threatwalk.reports.read import LARGEST, files, parse, read
 from threatwalk.reports.report import Report
 from threatwalk.settings import Settings, key
 
@@ -68,7 +69,16 @@ def _reject(path: Path, folder: Path, err: Exception) -> None:
 
 
 def _print_json(report: Report) -> None:
-    line = {
+    _print_line(_as_json(report))
+
+
+def _print_line(line: dict[str, Any]) -> None:
+    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    return {
         "path": report.path,
         "report": report.id,
         "title": report.title,
@@ -77,9 +87,13 @@ def _print_json(report: Report) -> None:
         "samples": [{"kind": str(one.kind), "value": one.value} for one in sorted(report.goal)],
         "rejected": [{"value": one.value, "reason": one.reason} for one in report.rejected],
         "recovered": report.recovered,
+        "publisher": report.publisher,
+        "revision": report.revision,
+        "relations": [
+            {"origin": str(one.origin), "relation": name, "found": str(one.found)}
+            for one, name in report.related().items()
+        ],
     }
-    text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
 
 class _Table:
@@ -202,6 +216,7 @@ def list_(name: str | None, limit: int, as_json: bool) -> None:
                 "feed": state.feed,
                 "name": source_name,
                 "title": document.title,
+                "publisher": document.publisher,
                 "published": document.published,
                 "tlp": tlp,
                 "samples": document.samples,
@@ -220,10 +235,74 @@ def list_(name: str | None, limit: int, as_json: bool) -> None:
         )
         click.echo(
             f"{document.published or 'undated   '}  {tlp:<12} {document.samples:>6} samples  "
-            f"{state.feed:<12} {_shown(document.title or source_name)} {f'[{mark}]' if mark else ''}".rstrip()
+            f"{state.feed:<12} {f'{_shown(document.publisher)}: ' if document.publisher else ''}"
+            f"{_shown(document.title or source_name)} {f'[{mark}]' if mark else ''}".rstrip()
         )
     if not as_json and len(rows) > limit:
         click.echo(f"... and {len(rows) - limit} more; see --limit")
+
+
+@reports.command("show")
+@click.argument("name", metavar="ID_OR_NAME")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per report and line.")
+def show_(name: str, as_json: bool) -> None:
+    """Show a collected report whole, by its id or its document's name: samples with their places, and relations."""
+    found = 0
+    for state, report, withdrawn in _collected(name):
+        found += 1
+        tlp = str(report.tlp or state.tlp) or None
+        if as_json:
+            line = _as_json(report) | {"tlp": tlp, "feed": state.feed, "withdrawn": withdrawn}
+            line["samples"] = [
+                {"kind": str(one.kind), "value": one.value, "place": report.places.get(one, "")}
+                for one in sorted(report.goal)
+            ]
+            _print_line(line)
+        else:
+            for text in _account(report, f"{state.feed}, {tlp or 'untagged'}", withdrawn):
+                click.echo(_shown(text).encode("utf-8", "replace").decode())
+    if not found:
+        raise UsageError(f"no collected report has the id or name {name!r}; see threatwalk reports list")
+
+
+def _collected(name: str) -> Iterator[tuple[store.State, Report, str | None]]:
+    """The reports of every document with that name, or else of that id: feed's state, report, when it was withdrawn.
+
+    Documents are read one by one only where none has the name.
+    """
+    rows = [
+        (folder, state, title, document)
+        for folder, state in _feeds(None)
+        for title, document in state.documents.items()
+        if document.status is store.Status.STORED
+    ]
+    named = [row for row in rows if name in {row[2], Path(row[2]).stem, row[3].file}]
+    for folder, state, title, document in named or rows:
+        path = (folder / store.WITHDRAWN if document.withdrawn else folder) / document.file
+        try:
+            for report in parse(path.read_bytes(), path=title, source=state.feed):
+                if named or report.id == name:
+                    yield state, report, document.withdrawn
+        except (DocumentError, OSError) as err:
+            _say(f"{state.feed}: {title}: {err}")
+
+
+def _account(report: Report, where: str, withdrawn: str | None) -> Iterator[str]:
+    """A report as lines for a person."""
+    yield report.title or report.id
+    yield f"  {report.id}, {where}, published {report.published or 'on an unknown date'}"
+    yield f"  by {report.publisher or 'an unnamed publisher'}, revision {report.revision or 'unknown'}"
+    yield f"  withdrawn {withdrawn}" if withdrawn else "  not withdrawn"
+    for kind, group in groupby(sorted(report.goal), key=lambda one: one.kind):
+        yield str(kind)
+        for one in group:
+            place = report.places.get(one)
+            yield f"  {one.value}{f'  ({place})' if place else ''}"
+    related = report.related()
+    if related:
+        yield "relations"
+    for pivot, called in related.items():
+        yield f"  {pivot.origin}  {called}  {pivot.found}"
 
 
 @reports.command()

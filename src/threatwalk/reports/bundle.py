@@ -24,6 +24,8 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 _UNDATED = "1970-01-01T00:00:00.000Z"  # created and modified of a report whose date is unknown
 _CAMPAIGN, _RECOVERED = "threatwalk:campaign=", "threatwalk:recovered"
 
+_KEPT = ("source", "path", "publisher", "revision")  # of a report, as external references
+
 _TYPES = {
     Kind.IPV4: "ipv4-addr",
     Kind.IPV6: "ipv6-addr",
@@ -83,7 +85,8 @@ def _about(report: Report) -> dict[str, Any]:
     own = report.id.rpartition("--")[2]
     created = _UNDATED if report.published is None else f"{report.published}T00:00:00.000Z"
     references = [{"source_name": "threatwalk:report", "external_id": report.id}]
-    for name, value in (("source", report.source), ("path", report.path)):
+    for name in _KEPT:
+        value = getattr(report, name)
         if value:
             references.append({"source_name": f"threatwalk:{name}", "external_id": value})
     labels = [f'{_CAMPAIGN}"{report.campaign}"'] if report.campaign else []
@@ -133,7 +136,7 @@ def load(path: Path) -> Report:
 
 
 def read(document: dict[str, Any]) -> Report:
-    """The report that a bundle of ours holds, as it was but for what it rejected."""
+    """The report that a bundle of ours holds, as it was but for what it rejected, places and ties."""
     objects = document["objects"]
     about = next(item for item in objects if item["type"] in {"report", "grouping"})
     told = {item["source_name"]: item["external_id"] for item in about["external_references"]}
@@ -145,8 +148,7 @@ def read(document: dict[str, Any]) -> Report:
         published=day(about.get("published")),
         goal=frozenset(_samples(objects)),
         tlp=next((marking.STIX_TLP.get(ref) for ref in about.get("object_marking_refs", [])), None),
-        source=told.get("threatwalk:source", ""),
-        path=told.get("threatwalk:path", ""),
+        **{name: told.get(f"threatwalk:{name}", "") for name in _KEPT},
         campaign=next(
             (label[len(_CAMPAIGN) + 1 : -1] for label in labels if label.startswith(_CAMPAIGN)), None
         ),

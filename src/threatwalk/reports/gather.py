@@ -3,25 +3,33 @@
 import re
 from collections.abc import Callable
 from datetime import date
+from typing import Any
 
 from threatwalk.errors import SampleError
+from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Rejected
 from threatwalk.sample import Kind, Sample, host, sample
 
 LONGEST_TITLE = 500
+_LONGEST_PLACE = 200
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _DATE = re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]")
 
 
 class Gathering:
-    """Samples and rejected values while a document is read."""
+    """Samples, rejected values and ties while a document is read.
 
-    __slots__ = ("rejected", "samples")
+    `samples` stand in the order of the document and may repeat; `places` goes with them, one for each.
+    """
+
+    __slots__ = ("places", "rejected", "samples", "ties")
 
     def __init__(self) -> None:
-        self.samples: set[Sample] = set()
+        self.samples: list[Sample] = []
+        self.places: list[object] = []
         self.rejected: list[Rejected] = []
+        self.ties: list[Tie] = []
 
     def add(self, canonical: Callable[[str], Sample], raw: object) -> None:
         """Add the sample that `canonical` makes of a raw value, or note why it is none."""
@@ -29,12 +37,31 @@ class Gathering:
             self.reject(raw, "not a text")
             return
         try:
-            self.samples.add(canonical(raw))
+            self.samples.append(canonical(raw))
         except SampleError as err:
             self.reject(raw, str(err))
 
     def reject(self, raw: object, reason: str) -> None:
         self.rejected.append(Rejected(plain(raw if isinstance(raw, str) else repr(raw)[:200], 200), reason))
+
+    def stand(self, place: object) -> None:
+        """Say where the samples stood that came since this was last said."""
+        if place.__class__ is not str or len(place) > _LONGEST_PLACE:
+            place = plain(place, _LONGEST_PLACE)
+        self.places += [place] * (len(self.samples) - len(self.places))
+
+    def tie(self, name: str, since: int) -> None:
+        """Tie the samples together that came since there were so many."""
+        if len(self.samples) > since + 1:
+            self.ties.append(Tie(name, tuple(self.samples[since:])))
+
+    def where(self) -> dict[Sample, str]:
+        """Where each sample stood first, as far as the document says."""
+        found: dict[Sample, Any] = dict(zip(reversed(self.samples), reversed(self.places), strict=True))
+        lengths = {len(place) if place.__class__ is str else 0 for place in self.places}
+        if 0 not in lengths and max(lengths, default=0) <= _LONGEST_PLACE:
+            return found
+        return {one: place for one, raw in found.items() if (place := plain(raw, _LONGEST_PLACE))}
 
 
 def file_name(raw: str) -> Sample:

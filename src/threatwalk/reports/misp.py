@@ -8,10 +8,17 @@ from uuid import UUID
 from threatwalk.errors import DocumentError, SampleError
 from threatwalk.reports import marking
 from threatwalk.reports.gather import Gathering, day, file_name, link, plain
+from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Report
-from threatwalk.sample import Sample, digest, host
+from threatwalk.sample import Sample, digest, host, refang
 
 Canonical = Callable[[str], Sample]
+Span = tuple[Sample, ...]  # the samples of one object or attribute
+Comment = tuple[Sample, object]
+
+LONGEST_COMMENT = 2000
+_SHORTEST_HASH = 32
+_AROUND = "()[]{}<>,;:.'\"|"
 
 # MISP's attribute types that hold samples. Not among them: links (references), attachments, e-mail, hashes
 # of other things than whole files (authentihash, imphash, x509), patterns.
@@ -113,10 +120,21 @@ def _as_event(loose: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -> Report:
     gathering = Gathering()
-    _attributes(event.get("Attribute"), gathering)
-    for item in _list(event.get("Object"), "Object", gathering):
-        if isinstance(item, dict) and item.get("deleted") in _UNDELETED:
-            _attributes(item.get("Attribute"), gathering)
+    comments = _attributes(event.get("Attribute"), gathering)
+    objects = [
+        item
+        for item in _list(event.get("Object"), "Object", gathering)
+        if isinstance(item, dict) and item.get("deleted") in _UNDELETED
+    ]
+    spans: dict[object, Span] = {}
+    for item in objects:
+        before = len(gathering.samples)
+        comments += _attributes(item.get("Attribute"), gathering)
+        if len(gathering.samples) > before:
+            spans[_uuid(item.get("uuid"))] = tuple(gathering.samples[before:])
+            gathering.tie(plain(item.get("name"), 100) or "object", before)
+    gathering.ties += _referring(event, objects, spans)
+    gathering.ties += _named(comments, gathering.samples)
     tags = list(_tags(event))
     return Report(
         id=_uuid(event.get("uuid")) or path,
@@ -129,11 +147,31 @@ def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -
         campaign=marking.campaign(tags),
         recovered=recovered,
         rejected=tuple(gathering.rejected),
+        publisher=_publisher(event),
+        revision=_revision(event),
+        places=gathering.where(),
+        ties=tuple(gathering.ties),
     )
 
 
-def _attributes(attributes: object, gathering: Gathering) -> None:
-    found = gathering.samples.add
+def _publisher(event: dict[str, Any]) -> str:
+    creator = event.get("Orgc")
+    return plain(creator.get("name"), 200) if isinstance(creator, dict) else ""
+
+
+def _revision(event: dict[str, Any]) -> str:
+    for key in ("timestamp", "publish_timestamp"):
+        told = str(event.get(key) or "")
+        if told.isascii() and told.isdigit() and len(told) < 20:
+            return told
+    return ""
+
+
+def _attributes(attributes: object, gathering: Gathering) -> list[Comment]:
+    """Gather attributes; gives their comments."""
+    comments: list[Comment] = []
+    samples = gathering.samples
+    found, stood = samples.append, gathering.places.append
     for attribute in _list(attributes, "Attribute", gathering):
         try:
             kind, value = attribute["type"], attribute["value"]
@@ -151,11 +189,65 @@ def _attributes(attributes: object, gathering: Gathering) -> None:
                 found(canonical(value))
             except SampleError as err:
                 gathering.reject(value, str(err))
+                continue
+            stood(attribute.get("uuid"))
+            if attribute.get("comment"):
+                comments.append((samples[-1], attribute["comment"]))
         elif halves is not None:
+            before = len(samples)
             # a composite without its second half is what its first half says
             for half, raw in zip(halves, value.rsplit("|", 1), strict=False):
                 if half is not None:
                     gathering.add(half, raw)
+            gathering.stand(attribute.get("uuid"))
+            gathering.tie(kind, before)
+            comments += [(one, attribute.get("comment")) for one in samples[before:]]
+    return comments
+
+
+def _referring(
+    event: dict[str, Any], objects: list[dict[str, Any]], spans: dict[object, Span]
+) -> Iterator[Tie]:
+    """What the references of objects say: the samples of an object, and those of the object or attribute it names."""
+    references = [
+        (own, reference.get("referenced_uuid"), plain(reference.get("relationship_type"), 100))
+        for item in objects
+        if (own := spans.get(_uuid(item.get("uuid")))) and isinstance(item.get("ObjectReference"), list)
+        for reference in item["ObjectReference"]
+        if isinstance(reference, dict) and reference.get("deleted") in _UNDELETED
+    ]
+    wanted = {uuid for _, uuid, _ in references if isinstance(uuid, str)} - spans.keys()
+    for attributes in (
+        [event.get("Attribute"), *(item.get("Attribute") for item in objects)] if wanted else []
+    ):
+        for attribute in attributes if isinstance(attributes, list) else []:
+            if isinstance(attribute, dict) and (uuid := _uuid(attribute.get("uuid"))) in wanted:
+                gathering = Gathering()
+                _attributes(attribute, gathering)
+                spans[uuid] = tuple(gathering.samples)
+    for own, uuid, name in references:
+        found = spans.get(_uuid(uuid))
+        if found:
+            yield Tie(name or "reference", own, found)
+
+
+def _named(comments: list[Comment], samples: list[Sample]) -> Iterator[Tie]:
+    """What comments say: an attribute's sample, and the other samples of the event that its comment names."""
+    known = {one.value: one for one in samples} if comments else {}
+    for own, comment in comments:
+        if isinstance(comment, str):
+            found = [one for one in _samples_in(comment, known) if one != own]
+            if found:
+                yield Tie("comment", (own,), found)
+
+
+def _samples_in(comment: str, known: Mapping[str, Sample]) -> Iterator[Sample]:
+    for word in comment[:LONGEST_COMMENT].split():
+        if len(word) >= _SHORTEST_HASH or "." in word or ":" in word:  # `update` may be a file, and is a word
+            value = refang(word).strip(_AROUND)
+            found = known.get(value) or known.get(value.lower())
+            if found:
+                yield found
 
 
 def _list(value: object, name: str, gathering: Gathering) -> list[Any]:

@@ -1,10 +1,13 @@
 """A report is what somebody published about one threat; its sample set is a goal."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 
-from threatwalk.sample import SampleSet
+from threatwalk.pivot import Pivot
+from threatwalk.reports import relation
+from threatwalk.sample import Sample, SampleSet
 
 
 class Tlp(StrEnum):
@@ -41,6 +44,9 @@ class Report:
     `id` is the publisher's (MISP uuid, STIX id), else the path. `source` is the feed or folder.
     `published` is the event's date or STIX `published` (None: unknown). `tlp` None: untagged.
     `campaign` groups reports that the publisher itself ties together. `goal` is the sample set.
+    `publisher` and `revision` are who published it and which state of it this is, as the document says ("": it
+    says nothing). `places` tells where samples stood first: uuid of the attribute, id of the STIX object, line of a
+    text. `ties` are what the report itself ties together.
     """
 
     id: str
@@ -53,3 +59,16 @@ class Report:
     campaign: str | None = None
     recovered: bool = False  # the document was not well-formed and was mended
     rejected: tuple[Rejected, ...] = ()
+    publisher: str = ""
+    revision: str = ""
+    places: Mapping[Sample, str] = field(default_factory=dict, compare=False, repr=False)
+    ties: tuple[relation.Tie, ...] = field(default=(), compare=False, repr=False)
+
+    def related(self) -> dict[Pivot, str]:
+        """The pivots that the report itself tells, and what it calls each; made when they are asked for."""
+        return relation.pivots(self.ties, self.id, len(self.goal))
+
+    @property
+    def relations(self) -> tuple[Pivot, ...]:
+        """The same without names."""
+        return tuple(self.related())

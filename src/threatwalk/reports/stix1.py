@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice, takewhile
 from typing import Any
 
 from lxml import etree
@@ -10,6 +11,7 @@ from lxml import etree
 from threatwalk.errors import DocumentError
 from threatwalk.reports import marking
 from threatwalk.reports.gather import Gathering, day, file_name, link, plain
+from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Report, Tlp
 from threatwalk.sample import Sample, digest, host
 
@@ -28,7 +30,9 @@ _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _HASH_TYPES = {"md5", "sha1", "sha256", "sha-1", "sha-256", "other", ""}
 _PACKAGES = ("STIX_Package", "Package")
 _HOLDERS = ("Properties", "Defined_Object")  # of CybOX 2 and 1
-_EVENTS = [f"{{*}}{name}" for name in (*_PACKAGES, *_HOLDERS, "STIX_Header")]
+_EVENTS = [f"{{*}}{name}" for name in (*_PACKAGES, *_HOLDERS, "STIX_Header", "Related_Object")]
+_NEAR = 3  # levels: an object, its observable and what holds that
+_PUBLISHER = ("Name", "Identity", "Information_Source")  # from the inside out
 _typed = etree.XPath("descendant-or-self::*[@*[local-name()='type' or name()='xsi:type']]")
 _BEFORE_ROOT = re.compile(rb"[\s\xef\xbb\xbf\xff\xfe]*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
 _CHARACTER = re.compile(rb"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
@@ -80,12 +84,27 @@ def _prolog_rest(data: bytes) -> bytes:
 class _Package:
     """A package while it is read; one that only wraps others becomes no report."""
 
-    __slots__ = ("gathering", "id", "marks", "published", "title", "wraps")
+    __slots__ = (
+        "gathering",
+        "id",
+        "links",
+        "marks",
+        "published",
+        "publisher",
+        "revision",
+        "spans",
+        "title",
+        "wraps",
+    )
 
     def __init__(self, element: Any) -> None:
         self.id = plain(element.get("id"), 200)
         self.gathering = Gathering()
         self.title = ""
+        self.publisher = ""
+        self.revision = plain(element.get("timestamp"), 40)
+        self.spans: dict[str, tuple[Sample, ...]] = {}  # the samples of each object
+        self.links: list[tuple[str, str, str]] = []  # object, related object, relationship
         self.published: str | None = None
         self.marks: list[Tlp | None] = []
         self.wraps = False
@@ -110,13 +129,16 @@ def _packages(data: bytes, *, path: str, source: str, recovered: bool) -> Iterat
                     stack[-1].wraps = True
                 stack.append(_Package(element))
         elif stack and name in _HOLDERS:
-            _objects(element, stack[-1].gathering)
+            _held(element, stack[-1])
             element.clear(keep_tail=True)
+        elif stack and name == "Related_Object":
+            _link(element, stack[-1])
         elif stack and name == "STIX_Header":
             _header(element, stack[-1])
         elif stack and name in _PACKAGES:
             package = stack.pop()
             _objects(element, package.gathering)  # those that stand outside all holders
+            package.gathering.stand("")
             if package.gathering.samples or not package.wraps:
                 yield _report(package, path=path, source=source, recovered=recovered)
             element.clear(keep_tail=True)
@@ -135,6 +157,28 @@ def _check_root(root: Any, path: str) -> None:
     name = _local(root.tag)
     if name not in {"STIX_Package", "Package"}:
         raise DocumentError(f"{path}: its root <{plain(name, 60)}> is no STIX package")
+
+
+def _held(properties: Any, package: _Package) -> None:
+    """Read the properties of one object, and note what it holds."""
+    gathering, before = package.gathering, len(package.gathering.samples)
+    _objects(properties, gathering)
+    if len(gathering.samples) > before:
+        package.spans.setdefault(_id_of(properties.getparent()), tuple(gathering.samples[before:]))
+        gathering.stand(next(filter(None, map(_id_of, islice(properties.iterancestors(), _NEAR))), ""))
+
+
+def _link(related: Any, package: _Package) -> None:
+    """Note that an object has a related one, which stands inside it or elsewhere."""
+    group = related.getparent()
+    own, other = _id_of(None if group is None else group.getparent()), _id_of(related)
+    if own and other:
+        names = (plain(_text(child), 100) for child in related if _local(child.tag) == "Relationship")
+        package.links.append((own, other, next(names, "") or "related"))
+
+
+def _id_of(element: Any) -> str:
+    return "" if element is None else plain(element.get("id") or element.get("idref"), 200)
 
 
 def _objects(root: Any, gathering: Gathering) -> None:
@@ -157,10 +201,18 @@ def _header(header: Any, package: _Package) -> None:
         name = _local(child.tag)
         if name == "Title" and not package.title and child.getparent() is header:
             package.title = plain(_text(child))
+        elif name == "Name" and not package.publisher and _path(child, header) == _PUBLISHER:
+            package.publisher = plain(_text(child), 200)
         elif name == "Produced_Time" and package.published is None:
             package.published = _text(child)
         elif name == "Marking_Structure":
             package.marks.append(marking.tlp(child.get("color")))
+
+
+def _path(element: Any, root: Any) -> tuple[str, ...]:
+    """The local names from an element upwards, below a root and three at most."""
+    found = [element, *islice(element.iterancestors(), 3)]
+    return tuple(_local(one.tag) for one in takewhile(lambda one: one is not root, found))
 
 
 def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Report:
@@ -174,7 +226,17 @@ def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Re
         path=path,
         recovered=recovered,
         rejected=tuple(package.gathering.rejected),
+        publisher=package.publisher,
+        revision=package.revision,
+        places=package.gathering.where(),
+        ties=(*package.gathering.ties, *_ties(package)),
     )
+
+
+def _ties(package: _Package) -> Iterator[Tie]:
+    for own, other, name in package.links:
+        if own in package.spans and other in package.spans:
+            yield Tie(name, package.spans[own], package.spans[other])
 
 
 def _text(element: Any) -> str:
@@ -211,6 +273,7 @@ def _address(element: Any, gathering: Gathering) -> None:
 
 
 def _file(element: Any, gathering: Gathering) -> None:
+    before = len(gathering.samples)
     for child in element:
         if _local(child.tag) == "File_Name":
             for value in _values(child):
@@ -218,6 +281,7 @@ def _file(element: Any, gathering: Gathering) -> None:
         elif _local(child.tag) == "Hashes":
             for one in _fields(child, "Hash"):
                 _hash(one, gathering)
+    gathering.tie("file", before)
 
 
 def _hash(element: Any, gathering: Gathering) -> None:

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 
 from threatwalk.errors import DocumentError
 from threatwalk.reports import marking
 from threatwalk.reports.gather import Gathering, day, file_name, link, plain
+from threatwalk.reports.relation import PAIRS, Tie
 from threatwalk.reports.report import Report, Tlp
 from threatwalk.sample import Sample, digest, host
 
@@ -29,6 +31,9 @@ _one_comparison = re.compile(r"\[([a-z0-9-]+):([A-Za-z_][\w.'-]*?)\s?=\s?'([^'\\
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPE = re.compile(r"\\(['\\])")
 LONGEST_PATTERN = 1_000_000
+_ALTERNATIVES = re.compile(r"\b(?:OR|IN)\b")
+_LINKS = ["relationship", "observed-data", "domain-name"]  # a list, since a type may be anything
+_REFS = ("source_ref", "target_ref", "object_refs", "resolves_to_refs")
 
 
 def recognises(document: Any) -> bool:
@@ -47,11 +52,27 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
     if not known:
         raise DocumentError(f"{path}: a STIX 2 bundle without objects")
     gathering = Gathering()
+    samples, stood = gathering.samples, gathering.places.append
+    ends: list[int] = []
+    links: list[dict[str, Any]] = []
+    before = 0
     for item in objects:
-        if isinstance(item, dict):
-            _object(item, gathering)
-        else:
+        if not isinstance(item, dict):
             gathering.reject(item, "not a STIX object")
+            continue
+        _object(item, gathering)
+        end = len(samples)
+        if end == before + 1:  # by far the commonest: one place, and nothing to tie
+            stood(item.get("id"))
+        elif end > before:
+            gathering.stand(item.get("id"))
+            if item["type"] != "indicator" or _is_of_one(item["pattern"]):
+                gathering.tie(item["type"], before)
+        before = end
+        ends.append(end)
+        if item.get("type") in _LINKS:
+            links.append(item)
+    gathering.ties += _linked(links, known, ends, samples)
     named = _only(known, "report")
     about = named or _only(known, "grouping") or {}
     tlps = _tlps(known)
@@ -68,7 +89,61 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
         campaign=marking.campaign(labels) or _campaign(known),
         recovered=recovered,
         rejected=tuple(gathering.rejected),
+        publisher=_publisher(about, known),
+        revision=plain(about.get("modified"), 40),
+        places=gathering.where(),
+        ties=tuple(gathering.ties),
     )
+
+
+def _publisher(about: dict[str, Any], objects: list[dict[str, Any]]) -> str:
+    """The name of the identity that created the report, or, where there is none, all that the bundle holds."""
+    creators = {ref for item in ([about] if about else objects) for ref in _texts(item.get("created_by_ref"))}
+    if len(creators) != 1:
+        return ""
+    names = (plain(item.get("name"), 200) for item in objects if item.get("id") in list(creators))
+    return next(names, "")
+
+
+def _linked(
+    links: list[dict[str, Any]], objects: list[dict[str, Any]], ends: list[int], samples: list[Sample]
+) -> Iterator[Tie]:
+    """What relationships, references of observed data and resolved names say about the samples of two objects."""
+    wanted = {ref for item in links for key in _REFS for ref in _texts(item.get(key))}
+    wanted |= {item["id"] for item in links if isinstance(item.get("id"), str)}
+    spans = (
+        {
+            item["id"]: tuple(samples[begin:end])
+            for item, begin, end in zip(objects, [0, *ends], ends, strict=False)
+            if end > begin and isinstance(item.get("id"), str) and item["id"] in wanted
+        }
+        if wanted
+        else {}
+    )
+    for item in links if spans else ():
+        if item["type"] == "relationship":
+            own, found = (next(_spans(item.get(key), spans), ()) for key in ("source_ref", "target_ref"))
+            if own and found:
+                yield Tie(plain(item.get("relationship_type"), 100) or "related-to", own, found)
+        elif item["type"] == "observed-data":
+            every = tuple(islice(chain.from_iterable(_spans(item.get("object_refs"), spans)), PAIRS))
+            if len(every) > 1:
+                yield Tie("observed-data", every)
+        else:
+            for own in _spans(item.get("id"), spans):
+                for found in _spans(item.get("resolves_to_refs"), spans):
+                    yield Tie("resolves-to", own, found)
+
+
+def _spans(refs: object, spans: dict[str, tuple[Sample, ...]]) -> Iterator[tuple[Sample, ...]]:
+    for ref in _texts(refs):
+        if ref in spans:
+            yield spans[ref]
+
+
+def _is_of_one(pattern: str) -> bool:
+    """Whether all that a pattern says is said of one observation, without alternatives."""
+    return pattern.count("[") == 1 and not _ALTERNATIVES.search(pattern)
 
 
 def _only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any] | None:

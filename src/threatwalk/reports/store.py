@@ -50,6 +50,7 @@ class Document:
     reason: str | None = None
     withdrawn: str | None = None
     validator: str = ""
+    publisher: str = ""
 
 
 @dataclass(slots=True)

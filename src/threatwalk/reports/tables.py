@@ -144,7 +144,7 @@ class _Table:
         loose, meant = scan("\n".join(self._loose)), scan("\n".join(self._meant))
         defanged = loose.defanged or meant.defanged
         return (
-            self.gathering.samples
+            set(self.gathering.samples)
             | reference.samples(loose, defanged=defanged)
             | meant.samples
             | meant.links
@@ -182,11 +182,11 @@ class _Table:
         if not cell:
             return
         try:
-            self.gathering.samples.add(canonical(cell))
+            self.gathering.samples.append(canonical(cell))
         except SampleError as err:
             found = scan(cell)
             several = found.samples | found.links | found.names or _host_of(cell)
-            self.gathering.samples |= several
+            self.gathering.samples += several
             if not several and any(c.isalnum() for c in cell):
                 self.gathering.reject(cell, str(err))
 

@@ -155,6 +155,7 @@ def _day(content: BinaryIO, where: str) -> Iterator[Report]:
             source=SOURCE,
             path=where,
             rejected=tuple(one.rejected),
+            publisher=one.author,
         )
 
 

@@ -27,6 +27,14 @@ SCHEMA = pa.schema(
         ("value", pa.string()),
     ]
 )
+# What reports tie together themselves: beside the table, and never among the answers.
+RELATIONS = "relations.parquet"
+RELATIONS_SCHEMA = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("report", "origin_kind", "origin_value", "found_kind", "found_value", "relation")
+    ]
+)
 _BATCH = 50_000  # rows
 
 Progress = Callable[[int], None]
@@ -44,6 +52,8 @@ def run(
 ) -> None:
     """Read `corpus`/reports; write the folder `bundles`, the table `reports` and the counts `metrics`.
 
+    Beside `reports` comes RELATIONS, what each report itself ties together.
+
     A report has between `ingest.min_samples` and `ingest.max_samples` samples. Of reports with one id the
     first counts, in the order of their paths. A file that cannot be read is counted and stops nothing.
 
@@ -58,15 +68,22 @@ def run(
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     table_part = reports.with_name(reports.name + ".part")
+    relations = reports.with_name(RELATIONS)
+    relations_part = relations.with_name(relations.name + ".part")
     kept = _kept(_documents(folder, counts, progress), params, counts)
-    with pq.ParquetWriter(table_part, SCHEMA, compression="zstd") as table:
-        for batch in _batches(kept, part):
+    with (
+        pq.ParquetWriter(table_part, SCHEMA, compression="zstd") as table,
+        pq.ParquetWriter(relations_part, RELATIONS_SCHEMA, compression="zstd") as ties,
+    ):
+        for batch, tied in _batches(kept, part):
             table.write_batch(batch)
+            ties.write_batch(tied)
     if not counts["reports_kept"]:
         raise DataError(f"{folder} holds no report that can be used: {dict(sorted(counts.items()))}")
     shutil.rmtree(bundles, ignore_errors=True)
     part.replace(bundles)
     table_part.replace(reports)
+    relations_part.replace(relations)
     _write_metrics(metrics, counts)
 
 
@@ -106,25 +123,28 @@ def _kept(found: Iterable[Report], params: Params, counts: Counter[str]) -> Iter
             yield report
 
 
-def _batches(reports: Iterable[Report], folder: Path) -> Iterator[pa.RecordBatch]:
-    """Write each report's bundle; give the rows of the table in batches."""
+def _batches(reports: Iterable[Report], folder: Path) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """Write each report's bundle; give the rows of the table and of the relations in batches."""
     rows: list[Row] = []
+    tied: list[Row] = []
     for report in reports:
         (folder / f"{bundle.file_stem(report.id)}.json").write_bytes(bundle.dumps(report))
         tlp = None if report.tlp is None else str(report.tlp)
         about = (report.id, report.title, report.published, tlp, report.source, report.campaign)
         rows += [(*about, str(one.kind), one.value) for one in sorted(report.goal)]
-        if len(rows) >= _BATCH:
-            yield _batch(rows)
-            rows = []
+        for (origin, _, found, *_), relation in report.related().items():
+            tied.append((report.id, str(origin.kind), origin.value, str(found.kind), found.value, relation))
+        if len(rows) >= _BATCH or len(tied) >= _BATCH:
+            yield _batch(rows, SCHEMA), _batch(tied, RELATIONS_SCHEMA)
+            rows, tied = [], []
     if rows:
-        yield _batch(rows)
+        yield _batch(rows, SCHEMA), _batch(tied, RELATIONS_SCHEMA)
 
 
-def _batch(rows: list[Row]) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True)
+def _batch(rows: list[Row], schema: pa.Schema) -> pa.RecordBatch:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     return pa.record_batch(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
     )
 
 

@@ -107,3 +107,18 @@ def test_a_corpus_without_usable_reports_is_an_error_and_leaves_the_older_output
 def test_a_folder_without_reports_is_no_corpus(params: Params, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder"):
         run(params, tmp_path / "none", tmp_path / "out")
+
+
+def test_what_reports_tie_together_stands_in_a_table_of_its_own(
+    params: Params, corpus: Path, tmp_path: Path
+) -> None:
+    pair = {"type": "domain|ip", "value": "a.com|203.0.113.7"}
+    about = {"uuid": "5a3c2fcd-8328-42bb-a95e-4f4402de0b89", "info": "A", "Attribute": [pair]}
+    (corpus / "reports" / "osint" / "9.json").write_text(json.dumps({"Event": about}))
+
+    run(params, corpus, tmp_path / "out")
+
+    assert pq.read_table(tmp_path / "out" / "relations.parquet").to_pylist() == [
+        {"report": about["uuid"], "origin_kind": "domain", "origin_value": "a.com", "found_kind": "ipv4",
+         "found_value": "203.0.113.7", "relation": "domain|ip"}
+    ]  # fmt: skip
