@@ -32,6 +32,7 @@ class SplitBy(StrEnum):
 class Form(StrEnum):
     MISP = "misp"
     FOLDER = "folder"
+    TAXII = "taxii"
 
 
 @dataclass(frozen=True, slots=True)

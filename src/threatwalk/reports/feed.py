@@ -1,41 +1,26 @@
 """A feed is a place where reports are published again and again; a sync fetches what is new there."""
 
 import asyncio
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 
-from threatwalk.errors import DocumentError, ParamsError, ThreatwalkError, UnavailableError
+from threatwalk.errors import ParamsError, ThreatwalkError, UnavailableError
 from threatwalk.params import Feed, Form
-from threatwalk.reports import quarantine, store
+from threatwalk.reports import store, taxii_feed
+from threatwalk.reports.kept import UUID, Keeper, Synced
 from threatwalk.reports.origin import MissingError, Origin, opened
-from threatwalk.reports.read import parse
 from threatwalk.reports.store import Document, State, Status
 
 MANIFEST = "manifest.json"
 HASHES = "hashes.csv"
 IN_FLIGHT = 8
 _SAVE_EVERY = 500  # documents; what a killed sync has fetched is not fetched again
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
 
 Progress = Callable[[int, int], None]
 """Called with (documents done, documents to fetch)."""
-
-
-@dataclass(slots=True)
-class Synced:
-    """What one sync did. `listed` None: the feed says that nothing has changed."""
-
-    feed: str
-    listed: int | None = None
-    fetched: int = 0
-    withdrawn: int = 0
-    quarantined: dict[str, str] = field(default_factory=dict)  # name -> reason
-    failed: dict[str, str] = field(default_factory=dict)  # name -> reason; tried again next time
 
 
 async def sync(
@@ -62,9 +47,13 @@ async def sync(
     place = url or feed.url
     with store.locked(folder):
         state = store.load(folder)
-        if state.url != place:
+        moved = state.url != place
+        if moved:
             state.forget_validators()  # they were of another place
         state.feed, state.url, state.tlp = feed.name, place, feed.tlp
+        if feed.form is Form.TAXII:
+            keeper = Keeper(folder, state, quarantined / feed.name, Synced(feed.name))
+            return await taxii_feed.sync(keeper, place, key, begin_anew=moved, progress=progress)
         async with opened(place, key) as origin:
             sync_ = _Sync(folder, state, quarantined / feed.name, origin, progress)
             return await sync_.run(feed.form)
@@ -78,11 +67,11 @@ class _Sync:
     ) -> None:
         self._folder = folder
         self._state = state
-        self._quarantined = quarantined
         self._origin = origin
         self._progress = progress
         self._unreachable: list[str] = []
         self._done = Synced(state.feed)
+        self._keeper = Keeper(folder, state, quarantined, self._done)
 
     async def run(self, form: Form) -> Synced:
         listed, validator = await (self._manifest() if form is Form.MISP else self._everything())
@@ -123,7 +112,7 @@ class _Sync:
             names = await self._origin.names()
             events = {
                 name: version for name, version in (names or {}).items()
-                if "/" not in name and _UUID.match(name.removesuffix(".json"))
+                if "/" not in name and UUID.match(name.removesuffix(".json"))
             }  # fmt: skip
             if not events:
                 raise UnavailableError(f"{self._state.url} holds no {MANIFEST}") from err
@@ -190,39 +179,8 @@ class _Sync:
             return
         if fetched is not None:
             document = Document(version, kept, Status.STORED, validator=fetched.validator)
-            self._keep(name, document, fetched.data)
+            self._keeper.keep(name, document, fetched.data)
             self._done.fetched += 1
-
-    def _keep(self, name: str, document: Document, data: bytes) -> None:
-        try:
-            found = _describe(document, name, data)
-        except DocumentError as err:
-            document.status, document.reason = Status.QUARANTINED, str(err)
-            quarantine.keep(self._quarantined, name, data, str(err))
-            self._done.quarantined[name] = str(err)
-            store.put(self._folder, self._state, name, document, None)
-            return
-        if not found:
-            document.status = Status.NO_REPORT
-        store.put(self._folder, self._state, name, document, data if found else None)
-
-
-def _describe(document: Document, name: str, data: bytes) -> int:
-    """Note what a document holds, and tell how many reports; raises DocumentError where it is not right."""
-    found = 0
-    event = name.removesuffix(".json").lower()
-    right = not _UUID.match(event)  # only what is named like an event must be that event
-    for report in parse(data, path=name):  # a document may hold many: a year of tweets, say
-        if not found:
-            document.title = report.title or name
-            document.published = report.published.isoformat() if report.published else None
-            document.tlp = None if report.tlp is None else str(report.tlp)
-        found += 1
-        document.samples += len(report.goal)
-        right = right or report.id == event
-    if found and not right:
-        raise DocumentError(f"{name}: holds another event than its name says")
-    return found
 
 
 def _events(manifest: bytes, state: State) -> dict[str, str]:
@@ -236,7 +194,7 @@ def _events(manifest: bytes, state: State) -> dict[str, str]:
     events = {
         f"{uuid}.json": str(about.get("timestamp", ""))
         for uuid, about in table.items()
-        if isinstance(about, dict) and _UUID.match(uuid)
+        if isinstance(about, dict) and UUID.match(uuid)
     }
     if not events and (table or state.documents):
         raise UnavailableError(f"{state.url}: {MANIFEST} lists no events, which cannot be right")
