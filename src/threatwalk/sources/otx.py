@@ -35,6 +35,14 @@ _SLUG = {
     Kind.HOSTNAME: "hostname",
     Kind.URL: "url",
 }
+_DUE = {
+    "general": "pulse_info",
+    "passive_dns": "passive_dns",
+    "malware": "data",
+    "url_list": "url_list",
+    "analysis": "analysis",
+    "pulse": "results",
+}
 _PAGE = {"malware": "50", "url_list": "50"}
 _PULSES = 5  # the smallest pulses say most about what belongs together
 _PULSE_SIZE = 400  # a larger pulse is a blocklist
@@ -94,18 +102,9 @@ async def _get(session: Session, url: str, name: str) -> str | None:
         if "not found" not in str(detail).lower():
             raise AnswerError("otx answered 404 in words that are not its own") from err
         return None
-    value = table("otx", body)
-    if name not in {"pulse", "general"}:
-        _check(name, value)
+    if _DUE[name] not in table("otx", body):
+        raise AnswerError(f"otx answered no {_DUE[name]} in its section {name}")
     return body
-
-
-def _check(name: str, value: dict[str, Any]) -> None:
-    due = {"passive_dns": "passive_dns", "malware": "data", "url_list": "url_list", "analysis": "analysis"}[
-        name
-    ]
-    if due not in value:
-        raise AnswerError(f"otx answered no {due} in its section {name}")
 
 
 def _pulse_ids(general: dict[str, Any]) -> list[str]:
