@@ -12,15 +12,21 @@ from threatwalk.sources.filter import Quota
 
 _STATUSES = frozenset({"400", "401", "403", "404", "429", "500", "502", "503", "504"})
 _INSIDE = {"error_inside": 500, "limit_inside": 429}
-_SHAPES = frozenset({"reset", "drop", "truncated", "garbage", "wrong_type", "slow", "throttled", *_INSIDE})
+_BODIES = {
+    "wrong_type": b'"ok"',
+    "hollow": b"{}",
+    "foreign": b'{"message": "no healthy upstream", "request_id": "0"}',
+}
+_SHAPES = frozenset({"reset", "drop", "truncated", "garbage", "slow", "throttled", *_INSIDE, *_BODIES})
 NAMES = _STATUSES | _SHAPES
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: a status, or `reset`, `drop` (never answered), `truncated`, `garbage`, `wrong_type`,
-    `throttled` (prose on port 43, 429 with Retry-After over HTTP), `slow` (delayed, else right), or what the
-    source says to a 500 (`error_inside`) or a 429 (`limit_inside`) under the status 200.
+    """One fault: a status, or `reset`, `drop` (never answered), `slow` (delayed, else right), `truncated`,
+    `garbage`, `wrong_type` (no object), `hollow` (an empty one), `foreign` (one in another machine's words),
+    `throttled` (prose on port 43, 429 with Retry-After over HTTP), or what the source says to a 500
+    (`error_inside`) or a 429 (`limit_inside`) under the status 200.
     """
 
     name: str
@@ -42,7 +48,7 @@ class Fault:
         """The body as this fault leaves it."""
         if self.name == "garbage":
             return b"<html><body>\x00\xff Service is under maintenance" + body[:40][::-1]
-        return b'"ok"' if self.name == "wrong_type" else body
+        return _BODIES.get(self.name, body)
 
 
 class Faults:

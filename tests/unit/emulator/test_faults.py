@@ -32,7 +32,9 @@ def test_garbage_is_no_json_and_a_wrong_type_is_no_object() -> None:
     with pytest.raises(ValueError):
         json.loads(Fault("garbage").spoil(b'{"a": 1}'))
     assert not isinstance(json.loads(Fault("wrong_type").spoil(b'{"a": 1}')), dict)
-    assert Fault("slow", 1.0).spoil(b"{}") == b"{}"
+    assert json.loads(Fault("hollow").spoil(b'{"a": 1}')) == {}
+    assert "a" not in json.loads(Fault("foreign").spoil(b'{"a": 1}'))
+    assert Fault("slow", 1.0).spoil(b"[]") == b"[]"
 
 
 def test_an_error_may_call_itself_200() -> None:
