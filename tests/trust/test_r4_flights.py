@@ -1,0 +1,64 @@
+"""R4: equal questions at once are one call upstream, whichever slot they come through."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+from tests.trust.conftest import Trust
+from tests.trust.emulated import OPEN, Switch, counted, emulated, gate, known
+
+from threatwalk.archive.store import Archive
+from threatwalk.emulator.faults import Fault
+from threatwalk.emulator.world import make_world
+from threatwalk.pivot import Outcome
+from threatwalk.sources import catalog
+
+EQUAL = 500
+# A slot whose source is not here, and the source that answers in its place.
+SUCCEEDED = {
+    "nsrl": "hashlookup",
+    "threatexpert": "hybrid_analysis",
+    "threatcrowd": "otx",
+    "passivetotal": "mdti",
+}
+
+
+async def test_equal_questions_are_one_call(trust: Trust, tmp_path: Path) -> None:
+    """Each source is asked one question 500 times at once; then half of them through the slot it stands in for."""
+    world, faults, calls = make_world(11, 40), Switch(), Counter[str]()
+    names = [f.name for f in catalog.CATALOG] if trust.full else ["virustotal", "dns", "isc", "otx", "mdti"]
+    slots = SUCCEEDED if trust.full else {"nsrl": "hashlookup"}
+    wrong: list[str] = []
+    cases = 0
+    async with emulated(world, faults, tmp_path) as emulator:
+        gone = dict.fromkeys(slots, "")
+        for slot, name in [*((None, name) for name in names), *slots.items()]:
+            for failing in (False, True):
+                sample = known(world, slot or name, 1)[0] if slot != "nsrl" else known(world, name, 1)[0]
+                archive = Archive.open(f"sqlite:///{tmp_path / f'{cases}.db'}")
+                endpoints = {**emulator.endpoints, **(gone if slot else {})}
+                faults.wrong = {part: (lambda: Fault("500")) for part in faults.asked} if failing else {}
+                filters = [counted(f, calls) for f in catalog.CATALOG if f.name in {slot, name}]
+                calls.clear()
+                async with gate(archive, endpoints, filters) as live:
+                    asked = [(slot or name) if i % 2 else name for i in range(EQUAL)]
+                    answers = await asyncio.gather(*(live.ask(one, sample, **OPEN) for one in asked))
+                archive.close()
+                cases += 1
+                outcomes = {answer.outcome for answer in answers}
+                said = {frozenset(p.found for p in answer.pivots) for answer in answers}
+                due = {Outcome.FAILED} if failing else {Outcome.FOUND}
+                if dict(calls) != {name: 1} or outcomes != due or len(said) != 1:
+                    wrong.append(f"{slot or name}: {dict(calls)} calls, {outcomes}, {len(said)} answers")
+    ok = not wrong
+    trust.record(
+        "R4",
+        "one flight for equal requests",
+        value=f"1 call upstream for {EQUAL} equal questions in {cases - len(wrong)} of {cases} cases "
+        f"({len(names)} sources and {len(slots)} slots with a successor, answering and failing)"
+        + "".join(f"; {one}" for one in wrong),
+        figure="500 equal requests at once: 1 call upstream",
+        ok=ok,
+        part="one process",
+    )
+    assert ok
