@@ -33,6 +33,7 @@ class Form(StrEnum):
     MISP = "misp"
     FOLDER = "folder"
     TAXII = "taxii"
+    MISP_SERVER = "misp_server"
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,8 +51,12 @@ async def sync(
         if moved:
             state.forget_validators()  # they were of another place
         state.feed, state.url, state.tlp = feed.name, place, feed.tlp
+        keeper = Keeper(folder, state, quarantined / feed.name, Synced(feed.name))
+        if feed.form is Form.MISP_SERVER:
+            from threatwalk.reports import misp_server  # noqa: PLC0415 - PyMISP takes long to import
+
+            return await misp_server.sync(keeper, place, key, progress=progress)
         if feed.form is Form.TAXII:
-            keeper = Keeper(folder, state, quarantined / feed.name, Synced(feed.name))
             return await taxii_feed.sync(keeper, place, key, begin_anew=moved, progress=progress)
         async with opened(place, key) as origin:
             sync_ = _Sync(folder, state, quarantined / feed.name, origin, progress)
