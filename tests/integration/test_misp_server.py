@@ -168,15 +168,19 @@ async def test_a_deleted_or_unpublished_event_is_withdrawn_and_comes_back(misp: 
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"name": "no", "message": "no"}', b"<html>no</html>"], ids=["json", "html"]
+    ("status", "body", "error"),
+    [
+        (401, b"<html>no</html>", SettingsError),
+        (403, b'{"name": "no", "message": "no"}', SettingsError),
+        (404, b'{"name": "no"}', UnavailableError),
+        (500, b"<html>no</html>", UnavailableError),
+        (503, b"", UnavailableError),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [(401, SettingsError), (403, SettingsError), (500, UnavailableError), (503, UnavailableError), (404, UnavailableError)],
-)  # fmt: skip
 @pytest.mark.parametrize("path", ["/users/view/me", "/events/restSearch", "/events/index"])
 async def test_a_refusal_and_a_breakdown_are_told_apart_and_lose_nothing(
-    misp: Misp, tmp_path: Path, path: str, status: int, error: type[ThreatwalkError], body: bytes
+    misp: Misp, tmp_path: Path, path: str, status: int, body: bytes, error: type[ThreatwalkError]
 ) -> None:
     await collect(misp, tmp_path)
     misp.publish(2, 400_000, "late.com")
