@@ -6,6 +6,8 @@ has a fast way for text that is canonical already, and a slow one that refangs a
 
 import ipaddress
 import re
+import socket
+import unicodedata
 from enum import StrEnum
 from functools import cache
 from typing import NamedTuple
@@ -76,6 +78,7 @@ _FANGED_DOT = re.compile(
 _FANGED_COLON = re.compile(r"[\[({]:[\])}]")
 _FANGED_AT = re.compile(r"[\[({]\s?(?:@|at)\s?[\])}]", re.IGNORECASE)
 _FANGED_TAIL = re.compile(r"[\[({](?:(\.|:|/)|dot)[\])}]", re.IGNORECASE)
+_MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address inside IPv6
 _PORT = re.compile(r":([0-9]{1,5})\Z")
 
 
@@ -173,6 +176,10 @@ def _wrong(raw: str, what: str) -> SampleError:
     return SampleError(f"{raw[:80]!r} is no {what}")
 
 
+def _no_suffix(raw: str) -> SampleError:
+    return SampleError(f"{raw[:80]!r} ends in no public suffix")
+
+
 def _hash(kind: Kind, raw: str) -> str:
     text = raw if HASH_LENGTHS.get(len(raw)) is kind else refang(raw)
     if HASH_LENGTHS.get(len(text)) is not kind or not _is_hex(text):
@@ -187,17 +194,19 @@ def _ip(raw: str) -> Sample:
     bare, slash, length = text.partition("/")
     if slash and length == ("128" if ":" in bare else "32"):
         text = bare
+    text = text.strip("[]")
+    if _is_ipv4(text):
+        return Sample(Kind.IPV4, text)
     try:
-        address = ipaddress.ip_address(text.strip("[]"))
-    except ValueError as err:
+        packed = socket.inet_pton(socket.AF_INET6, text)  # a scope is refused
+    except (OSError, ValueError) as err:
         raise _wrong(raw, "IP address") from err
-    if isinstance(address, ipaddress.IPv4Address):
-        return Sample(Kind.IPV4, address.compressed)
-    if address.scope_id is not None:
-        raise _wrong(raw, "IP address")
-    if address.ipv4_mapped:
-        return Sample(Kind.IPV4, address.ipv4_mapped.compressed)
-    return Sample(Kind.IPV6, address.compressed)
+    if packed.startswith(_MAPPED):
+        return Sample(Kind.IPV4, socket.inet_ntop(socket.AF_INET, packed[12:]))
+    compressed = socket.inet_ntop(socket.AF_INET6, packed)
+    if "." in compressed:  # `::1.2.3.4`
+        compressed = ipaddress.IPv6Address(packed).compressed
+    return Sample(Kind.IPV6, compressed)
 
 
 def _name(raw: str) -> str:
@@ -211,8 +220,37 @@ def _name(raw: str) -> str:
     return value
 
 
+def _plain_label(label: str) -> str:
+    """The label of a name in Punycode where it has plain letters only, which need no rules; "" else.
+
+    The rules take longer than all else that is done with a name.
+    """
+    if not all(map(_is_plain_letter, label)):
+        return ""
+    if label.isascii():
+        return label
+    made = f"xn--{label.encode('punycode').decode()}"
+    return made if len(made) < 64 and unicodedata.is_normalized("NFC", label) else ""
+
+
+@cache
+def _is_plain_letter(char: str) -> bool:
+    """Whether IDNA 2008 takes a character as it is, wherever it stands in a label."""
+    if char.isascii():
+        return char.isdigit() or char.islower()
+    if unicodedata.category(char) not in {"Ll", "Lo"} or unicodedata.bidirectional(char) != "L":
+        return False
+    try:
+        return idna.encode(char, uts46=True) == b"xn--" + char.encode("punycode")
+    except (idna.IDNAError, UnicodeError):
+        return False
+
+
 def _punycode(name: str) -> str:
     """A name as DNS carries it. IDNA 2008 first; IDNA 2003 still knows what it forbids (emoji)."""
+    labels = [_plain_label(label) for label in name.split(".")]
+    if all(labels):
+        return ".".join(labels)
     try:
         return idna.encode(name, uts46=True).decode()
     except (idna.IDNAError, UnicodeError):
@@ -230,7 +268,7 @@ def _named(raw: str) -> Sample:
 def _sorted(name: str, raw: str) -> Sample:
     kind = host_kind(name)
     if kind is None:
-        raise SampleError(f"{raw[:80]!r} ends in no public suffix")
+        raise _no_suffix(raw)
     return Sample(kind, name)
 
 
@@ -317,7 +355,10 @@ def host(raw: str) -> Sample:
     if len(raw) < 254:
         if _is_ipv4(raw):
             return Sample(Kind.IPV4, raw)
-        if _is_name(raw) and (at := _registered_at(raw)) is not None:
+        if _is_name(raw):
+            at = _registered_at(raw)
+            if at is None:
+                raise _no_suffix(raw)
             return Sample(Kind.HOSTNAME if at else Kind.DOMAIN, raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")

@@ -1,8 +1,10 @@
 """Equal observables become equal samples, and what is none is refused."""
 
 import contextlib
+import ipaddress
 import time
 
+import idna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -204,3 +206,36 @@ def test_a_hostile_text_is_refused_in_a_millisecond_per_kilobyte(kind: Kind, pie
             sample(kind, text)
 
     assert time.process_time() - started < 3 * 0.004 + 0.01
+
+
+@given(
+    st.text(alphabet="abz019üßаяαλ例漢ı्\u0301\u05d0", min_size=1, max_size=12).filter(
+        lambda label: not label.isascii()
+    )
+)
+def test_plain_letters_need_no_rules_of_idna(label: str) -> None:
+    name = f"{label}.example.com"
+    try:
+        by_the_rules = idna.encode(name, uts46=True).decode()
+    except idna.IDNAError:
+        return
+
+    assert host(name).value == by_the_rules
+
+
+@given(
+    st.one_of(
+        st.ip_addresses(v=6).map(str),
+        st.text(alphabet="01af:.%", min_size=3, max_size=20).map(lambda t: f"{t}::"),
+    )
+)
+def test_ipv6_reads_as_the_library_does(text: str) -> None:
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        address = None
+    if address is None or address.scope_id is not None:
+        with pytest.raises(SampleError):
+            sample(Kind.IPV6, text)
+    elif not address.ipv4_mapped:
+        assert sample(Kind.IPV6, text).value == address.compressed

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date
+from reprlib import Repr
 from typing import Any
 
 from threatwalk.errors import SampleError
@@ -15,6 +16,11 @@ _LONGEST_PLACE = 200
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _DATE = re.compile(r"[12][0-9]{3}-[01][0-9]-[0-3][0-9]")
+
+
+_shown = Repr()
+_shown.maxlevel = 3  # the `repr` of a value may be too deep to be made
+_shown.maxstring = _shown.maxother = _shown.maxlong = 200
 
 
 class Gathering:
@@ -42,7 +48,7 @@ class Gathering:
             self.reject(raw, str(err))
 
     def reject(self, raw: object, reason: str) -> None:
-        self.rejected.append(Rejected(plain(raw if isinstance(raw, str) else repr(raw)[:200], 200), reason))
+        self.rejected.append(Rejected(plain(raw if isinstance(raw, str) else shown(raw), 200), reason))
 
     def stand(self, place: object) -> None:
         """Say where the samples stood that came since this was last said."""
@@ -62,6 +68,11 @@ class Gathering:
         if 0 not in lengths and max(lengths, default=0) <= _LONGEST_PLACE:
             return found
         return {one: place for one, raw in found.items() if (place := plain(raw, _LONGEST_PLACE))}
+
+
+def shown(raw: object) -> str:
+    """A value of any shape in a few words."""
+    return _shown.repr(raw)
 
 
 def file_name(raw: str) -> Sample:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from threatwalk.errors import DocumentError, SampleError
 from threatwalk.reports import marking
-from threatwalk.reports.gather import Gathering, day, file_name, link, plain
+from threatwalk.reports.gather import Gathering, day, file_name, link, plain, shown
 from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Report
 from threatwalk.sample import Sample, digest, host, refang
@@ -94,7 +94,7 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
     for item in document if isinstance(document, list) else [document]:
         event = item.get("Event", item) if isinstance(item, dict) else None
         if not isinstance(event, dict):
-            raise DocumentError(f"{path}: a MISP event should be an object, not {plain(repr(event), 60)}")
+            raise DocumentError(f"{path}: a MISP event should be an object, not {plain(shown(event), 60)}")
         if "Event" in item or any(key in event for key in _EVENT_KEYS[:1]):
             events += 1
             yield report(event)

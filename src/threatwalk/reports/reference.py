@@ -41,7 +41,7 @@ _TITLES = (
 _HEADING = re.compile(rf"[\W\d_]*{_TITLES}(?:\(s\))?\s*[:：]?[\s#*=_-]*\Z", re.IGNORECASE)
 _LINE = re.compile(
     rf"[\s\-*•>#(]*(?:{_TITLES}|source|reference|via|read|see|blog(?: post)?|report|tweet|original(?: post)?"
-    r"|press release|more (?:info|details|information)(?: (?:at|here))?)\s*(?:\([^)]{0,40}\))?\s*[:：-]",
+    r"|press release|more (?:info|details|information)(?: (?:at|here))?)\s*(?:\([^)]{0,40}\)\s*)?[:：-]",
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"\s*(?:[-*•‣◦+>]|--|\d{1,3}[.)]|\[\d{1,3}\])\s")

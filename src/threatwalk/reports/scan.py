@@ -39,6 +39,7 @@ _PAIRS = {")": "(", "]": "[", "}": "{"}
 _AT = re.compile(rf"@[\w-]+(?:[.{DOT}][\w-]+)+")
 _LOCAL_REVERSED = re.compile(rf"[\w.+%{DOT}-]+")
 _LONGEST_LOCAL = 64
+_LONGEST_NAME = 254  # characters of a host name
 _HASH = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{32,64}(?![0-9A-Za-z])")
 # A dot in front is that of a pattern: `*.example.com`, `[victim].example.com`.
 _NAME = re.compile(rf"(?<![\w-])(?<![\w-][.{DOT}])[\w-]++(?:[.{DOT}][\w-]++)+")
@@ -146,6 +147,9 @@ def _take_urls(text: str, found: Found) -> str:
 
 def _take_url(scheme: str, colon: str, body: str, found: Found) -> None:
     cut = min((at for at in map(body.find, "/?#") if at >= 0), default=len(body))
+    place = body[:cut]
+    if place.isascii() and "." not in place and ":" not in place:
+        return  # no host
     plain_scheme = ("ftp" if scheme[0] == "f" else "http") + ("s" if scheme[-1] == "s" else "")
     defanged = scheme != plain_scheme or colon == COLON or DOT in body
     found.defanged |= defanged
@@ -165,13 +169,16 @@ def _is_template(tail: str) -> bool:
 
 def _trimmed(body: str) -> str:
     """A URL's text without the punctuation of the sentence around it."""
-    while body:
-        last = body[-1]
-        unpaired = last in _PAIRS and body.count(_PAIRS[last]) < body.count(last)
-        if not unpaired and last not in _TRAILING:
+    end = len(body)
+    left = {last: body.count(last) - body.count(first) for last, first in _PAIRS.items()}  # without a partner
+    while end:
+        last = body[end - 1]
+        if left.get(last, 0) > 0:
+            left[last] -= 1
+        elif last not in _TRAILING:
             break
-        body = body[:-1]
-    return body
+        end -= 1
+    return body[:end]
 
 
 def _without_mail(text: str) -> str:
@@ -206,7 +213,7 @@ def _take_hashes(text: str, found: Found) -> None:
 
 def _is_label(text: str, end: int) -> bool:
     """Whether what ends here is a label of a host name; a hash may stand for the name of a file (`HASH.exe`)."""
-    rest = _LABELS.match(text, end)
+    rest = _LABELS.match(text, end, end + _LONGEST_NAME)
     if not rest:
         return False
     ending = rest[0].replace(DOT, ".").rpartition(".")[2].lower()

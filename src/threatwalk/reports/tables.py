@@ -184,11 +184,20 @@ class _Table:
         try:
             self.gathering.samples.append(canonical(cell))
         except SampleError as err:
-            found = scan(cell)
-            several = found.samples | found.links | found.names or _host_of(cell)
+            several = set() if _is_one_word(cell) else _several(cell)
             self.gathering.samples += several
             if not several and any(c.isalnum() for c in cell):
                 self.gathering.reject(cell, str(err))
+
+
+def _is_one_word(cell: str) -> bool:
+    """Whether nothing can be found in a cell: it holds no dot, however written, and is no hash."""
+    return cell.isascii() and cell.isalnum() and len(cell) < min(HASH_LENGTHS)
+
+
+def _several(cell: str) -> set[Sample]:
+    found = scan(cell)
+    return found.samples | found.links | found.names or _host_of(cell)
 
 
 def _host_of(cell: str) -> set[Sample]:

@@ -25,7 +25,7 @@ _DATED = re.compile(
     r"(?:\A|(?:published|posted|date|released|updated|公開日?|掲載日?)\s*(?:on)?\s*[:：]?)\W{0,4}\Z",
     re.IGNORECASE,
 )
-_MARKUP = re.compile(r"\A[\s#*=>_-]+|[\s#*=_:-]+\Z")
+_BEFORE, _AFTER = "#*=>_-" + (_BLANKS := " \t\r\n\v\f\xa0\u3000"), "#*=_:-" + _BLANKS  # markup around a line
 _WORD = re.compile(
     r"[\W_]*[^\W\d_]{1,30}(?:['’/-][^\W\d_]{1,30}){0,9}[\W_]*"
 )  # samples have digits, or dots inside
@@ -105,7 +105,7 @@ def _markings(text: str) -> Iterator[Tlp | None]:
 def headline(text: str) -> str:
     """The first line of a text that is marked as a heading or has words in it; "" where none is."""
     for line in text[:_HEAD].splitlines():
-        bare = _MARKUP.sub("", line)
+        bare = line.lstrip(_BEFORE).rstrip(_AFTER)
         if _TLP.fullmatch(bare) or not any(c.isalpha() for c in bare):
             continue
         words = sum(_WORD.fullmatch(word) is not None for word in bare.split())

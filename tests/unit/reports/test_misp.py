@@ -181,3 +181,20 @@ def test_a_tag_or_galaxy_names_the_campaign() -> None:
 
     assert read(event(Tag=[{"name": 'threatwalk:campaign="Heron"'}])).campaign == "Heron"
     assert read(event(Galaxy=galaxy)).campaign == "Night Heron"
+
+
+def test_a_deep_value_is_rejected_in_a_few_words() -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    event = {
+        "info": "a",
+        "Attribute": [deep, {"type": "url", "value": deep}, {"type": "ip-dst", "value": "203.0.113.7"}],
+    }
+
+    (report,) = misp.read({"Event": event})
+
+    assert {one.value for one in report.goal} == {"203.0.113.7"}
+    assert [len(one.value) < 100 for one in report.rejected] == [True, True]
+    with pytest.raises(DocumentError):
+        list(misp.read({"Event": deep}))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from threatwalk.reports.read import parse
 from threatwalk.reports.scan import Found, clean, scan
 from threatwalk.sample import Kind, Sample, SampleSet, host, sample
 
@@ -202,3 +203,23 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     took_ms = (time.process_time() - began) * 1000
 
     assert took_ms <= 3 * MS_PER_KB * len(text.encode()) / 1000  # thrice, for machines that are busy
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{'d41d8cd98f00b204e9800998ecf8427e.' * 4000}x",
+        f"http://evil.example/{')' * 4000} " * 30,
+        f"http://evil.example/{')]}.' * 1000} " * 30,
+        f"source{' ' * 60_000}x://",
+        f"see{' ' * 30_000}(){' ' * 30_000}x://",
+        f"x{' ' * 2000}x",
+    ],
+    ids=["hashes", "parentheses", "brackets", "reference", "reference with brackets", "headline"],
+)
+def test_a_text_takes_time_in_proportion(text: str) -> None:
+    list(parse(text.encode(), path="a.txt"))  # what is loaded once
+    began = time.process_time()
+    list(parse(text.encode(), path="a.txt"))
+
+    assert time.process_time() - began < 0.3
