@@ -40,6 +40,7 @@ COMMANDS = {
     # the desk
     "queue": "queue:queue",
     "analyze": "desk:analyze",
+    "publish": "publish:publish",
     # whole runs
     "run": "runs:run",
     "demo": "runs:demo",

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -84,8 +83,8 @@ class Desk:
 class Server:
     """A collection as the specification has it; every object is added a second after the one before.
 
-    `odd` maps the number of a question for objects (from 1) to what answers it instead. With `sessions` the
-    server forgets `next` after one use, as a server may.
+    `odd` maps the number of a question for objects (from 1) to what answers it instead.
+    Each `next` is good for one use, as a server may have it.
     """
 
     root = "/api"
@@ -102,6 +101,7 @@ class Server:
         self.max_content_length = 100_000
         self.gives_next = True
         self.pending_polls = 0
+        self.refused: set[str] = set()
         self._tokens: dict[str, int] = {}
         server = self
 
@@ -206,17 +206,22 @@ class Server:
             return
         objects = json.loads(body)["objects"]
         self.posted.append(objects)
-        self.add(*objects)
+        self.add(*(one for one in objects if one["id"] not in self.refused))
+        refused = [one["id"] for one in objects if one["id"] in self.refused]
         id_, total = str(uuid4()), len(objects)
 
         def status(done: int) -> dict[str, Any]:
+            failures = (
+                [{"id": one, "version": "", "message": "not wanted"} for one in refused] if done else []
+            )
             return {
                 "id": id_, "status": "complete" if done == total else "pending", "total_count": total,
-                "success_count": done, "failure_count": 0, "pending_count": total - done,
+                "success_count": done - len(failures), "failure_count": len(failures), "failures": failures,
+                "pending_count": total - done,
             }  # fmt: skip
 
         self.statuses[id_] = [status(0)] * self.pending_polls + [status(total)]
-        respond(request, 202, status(0))
+        respond(request, 202, status(0 if self.pending_polls else total))
 
 
 def basic(key: str) -> str:
@@ -274,7 +279,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     information = {
         "title": "A root",
         "versions": [TYPE],
-        "max_content_length": 20_000,
+        "max_content_length": 8_000,
     }
     folder = tmp_path_factory.mktemp("medallion")
     data = {
@@ -333,8 +338,3 @@ class Shelf:
 @pytest.fixture
 def shelf(reference: str) -> Shelf:
     return Shelf(f"{reference}{UUID(int=next(_numbers))}/")
-
-
-@pytest.fixture
-def now() -> datetime:
-    return datetime.now(UTC)

@@ -1,0 +1,57 @@
+"""Commands that send results to others."""
+
+import json
+from pathlib import Path
+
+import click
+
+from threatwalk.errors import DataError, UnavailableError
+from threatwalk.reports.report import Tlp
+from threatwalk.settings import Settings, key
+
+
+@click.group()
+def publish() -> None:
+    """Send results to others, as far as their TLP allows."""
+
+
+@publish.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
+@click.option("--url", required=True, help="The collection: https://HOST/ROOT/collections/ID/.")
+@click.option(
+    "--tlp",
+    "most",
+    type=click.Choice([one.value for one in Tlp], case_sensitive=False),
+    default=Tlp.GREEN.value,
+    show_default=True,
+    help="The strictest TLP that may be sent there.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per result and line.")
+def taxii(results: tuple[Path, ...], url: str, most: str, as_json: bool) -> None:
+    """Send the bundles of results to a TAXII 2.1 collection.
+
+    RESULT is a result's folder or a bundle. One with any object above --tlp is held back. All are read before
+    the first is sent, and to send one again is harmless. The key, USER:PASSWORD or a bearer token, is
+    THREATWALK_KEY_TAXII.
+    """
+    from threatwalk.desk.taxii import publish as send
+    from threatwalk.desk.taxii import read
+    from threatwalk.reports.taxii import opened
+
+    if Settings.from_env().offline:
+        raise UnavailableError("THREATWALK_OFFLINE is set, so nothing is sent")
+    wanted = [read(result) for result in results]
+    order = list(Tlp)
+    allowed = [one for one in wanted if order.index(one.tlp) <= order.index(Tlp(most))]
+    with opened(url, key("taxii"), "THREATWALK_KEY_TAXII") as (collection, connection):
+        for one in wanted:
+            about: dict[str, object] = {"bundle": str(one.path), "tlp": str(one.tlp), "sent": one in allowed}
+            if one in allowed:
+                sent = send(one, collection, connection)
+                about |= {"objects": sent.objects, "present": sent.present}
+                text = f"{one.path}: {sent.objects} objects sent, {sent.present} of them lay there already"
+            else:
+                text = f"{one.path}: held back, TLP:{one.tlp.upper()} is above {most}"
+            click.echo(json.dumps(about) if as_json else text)
+    if not allowed:
+        raise DataError(f"nothing was sent: every result is above --tlp {most}")
