@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from threatwalk.reports import page, pdf, tables, text
+from threatwalk.reports.lines import Lines
 from threatwalk.reports.report import Report
 
 _TABLES = {".csv", ".tsv", ".tab", ".psv"}
@@ -54,6 +56,9 @@ def _read(data: bytes, path: str, source: str) -> Report | None:
         return None
     content, guessed = text.decode(data, path)
     rows = tables.recognise(content, named=PurePosixPath(path).suffix.lower() in _TABLES)
-    if rows:
-        return tables.read(rows, content, path=path, source=source, recovered=guessed)
-    return text.read(content, path=path, source=source, recovered=guessed)
+    report = (
+        tables.read(rows, content, path=path, source=source, recovered=guessed)
+        if rows
+        else text.read(content, path=path, source=source, recovered=guessed)
+    )
+    return report and replace(report, places=Lines(content, report.goal))

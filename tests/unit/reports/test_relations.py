@@ -197,3 +197,14 @@ def test_a_hostile_place_is_one_short_line() -> None:
     assert [len(place) for place in report.places.values()] == [200]
     assert len(read(event(attribute("domain", "evil.com", uuid="x" * 9999))).places[host("evil.com")]) == 200
     assert Sample(host("b.com").kind, "b.com") not in report.places
+
+
+def test_a_sample_of_a_text_or_table_stands_on_a_line() -> None:
+    report = read(
+        f"A threat\nfrom evil[.]com, and hxxp://Bad[.]com.\nagain (evil[.]com) {MD5.upper()}\n".encode(),
+        "a.txt",
+    )
+
+    assert report.places == {host("evil.com"): "2", sample("http://bad.com/"): "2", digest(MD5): "3"}
+    table = read(b"indicator,type\nevil.com,domain\n203.0.113.7,ip\n", "a.csv")
+    assert table.places == {host("evil.com"): "2", host("203.0.113.7"): "3"}
