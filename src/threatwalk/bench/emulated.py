@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from threatwalk.sources.session import SourceSession, http_client
 SEED, REPORTS = 7, 240
 IN_FLIGHT = 64
 _READY_S = 120
-_SEARCHED = 20_000  # samples of a world that are looked at for such as a rarer source knows
+_SEARCHED = 20_000  # samples that are looked at for such as the rarer sources know
 _KEYS = {"mdti": f"{serve.KEY}:{serve.KEY}:{serve.KEY}"}  # the others take a word
 
 
@@ -86,26 +87,28 @@ def reported(made: World, filters: Sequence[Filter]) -> Iterator[Question]:
 
 
 def answered(made: World, filters: Sequence[Filter], each: int) -> list[Question]:
-    """Questions that have an answer, so many at each source: about samples of reports, then about others."""
-    world_ = serve.Generated(made)
-    chosen: dict[str, dict[Sample, None]] = {f.name: {} for f in filters}
+    """Questions that have an answer, until there are so many for each source.
+
+    As in a walk, all sources that know a sample are asked about it: samples of reports first, then others.
+    """
+    known = serve.Generated(made)
+    missing = {f.name: each for f in filters}
+    others = list(made.graph.samples)
+    random.Random(made.seed).shuffle(others)
+    samples = dict.fromkeys((*(one for report in made.reports for one in sorted(report.goal)), *others))
     asked: list[Question] = []
-
-    def take(f: Filter, sample: Sample) -> None:
-        known = chosen[f.name]
-        if len(known) < each and sample not in known and world_.answer(f.name, sample):
-            known[sample] = None
-            asked.append((f, sample))
-
-    for f, sample in reported(made, filters):
-        take(f, sample)
-    for f in filters:
-        others = [one for one in made.graph.samples if one.kind in f.accepts & extras.accepts(f.name)]
-        random.Random(f.name).shuffle(others)
-        for sample in others[:_SEARCHED]:
-            if len(chosen[f.name]) >= each:
-                break
-            take(f, sample)
+    for sample in islice(samples, _SEARCHED):
+        knowing = [
+            f
+            for f in filters
+            if sample.kind in f.accepts & extras.accepts(f.name) and known.answer(f.name, sample)
+        ]
+        if any(missing[f.name] > 0 for f in knowing):
+            asked += ((f, sample) for f in knowing)
+            for f in knowing:
+                missing[f.name] -= 1
+        if not any(left > 0 for left in missing.values()):
+            break
     return asked
 
 

@@ -1,6 +1,6 @@
 """What the sources of abuse.ch share: one key, and bodies that tell in `query_status` how it went."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -92,12 +92,13 @@ def seen(entry: dict[str, Any], *names: str) -> datetime | None:
     """The first time that stands under one of these names; its zone is written `UTC`, or not at all."""
     for name in names:
         value = entry.get(name)
-        if value is not None and (when := _when(value)) is not None:
-            return when
+        if value is not None and (found := when(value)) is not None:
+            return found
     return None
 
 
-def _when(value: Any) -> datetime | None:
+def when(value: Any) -> datetime | None:
+    """A time as these services write it."""
     try:
         return _moment[value]
     except TypeError:
@@ -109,11 +110,9 @@ def _moment(value: Any) -> datetime | None:
     return moment(value.removesuffix("UTC").strip() if isinstance(value, str) else value)
 
 
-def hashes(entry: dict[str, Any]) -> Iterator[Sample | None]:
+def hashes(entry: dict[str, Any]) -> list[Sample | None]:
     """The hashes of a file, as the three services name them."""
-    for name in _HASHES:
-        if entry.get(name):
-            yield as_hash(entry[name])
+    return [as_hash(value) for name in _HASHES if (value := entry.get(name))]
 
 
 def page(value: Any) -> str | None:

@@ -1,7 +1,6 @@
 """crt.sh: which names stand together in certificates of the transparency logs."""
 
 from collections import defaultdict
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -29,13 +28,14 @@ async def _ask(sample: Sample, session: Session) -> str:
 
 def _read(sample: Sample, raw: str) -> list[Pivot]:
     """A name is told once, with the times of its first and last certificate in the logs."""
-    times: defaultdict[Sample | None, list[datetime]] = defaultdict(list)
+    named: defaultdict[str, list[datetime]] = defaultdict(list)  # most names stand in many certificates
     for certificate in _certificates(raw):
         logged = moment(certificate.get("entry_timestamp", certificate.get("min_entry_timestamp")))
-        for found in _names(certificate):
-            logs = times[found]
-            if logged is not None:
-                logs.append(logged)
+        for name in _names(certificate):
+            named[name] += (logged,) if logged is not None else ()
+    times: defaultdict[Sample | None, list[datetime]] = defaultdict(list)
+    for name, logs in named.items():
+        times[as_host(name)] += logs
     return pivots(sample, "crtsh", ((found, *span(logs), None) for found, logs in times.items()))
 
 
@@ -49,11 +49,10 @@ def _certificates(raw: str) -> list[dict[str, Any]]:
     return found
 
 
-def _names(certificate: dict[str, Any]) -> Iterator[Sample | None]:
+def _names(certificate: dict[str, Any]) -> list[str]:
     """Every name of a certificate; it holds people's names and e-mail addresses, too."""
-    for value in (certificate.get("common_name"), certificate.get("name_value")):
-        if isinstance(value, str):
-            yield from map(as_host, value.splitlines())
+    values = certificate.get("common_name"), certificate.get("name_value")
+    return [line for value in values if isinstance(value, str) for line in value.splitlines()]
 
 
 filter_ = Filter(

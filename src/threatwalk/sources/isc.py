@@ -110,11 +110,13 @@ def _told(value: Any, sample: Sample) -> Iterator[Finding]:
 def _names(record: dict[str, Any]) -> Iterator[Finding]:
     """Every host name in a record, with the days that stand beside it."""
     for key, value in record.items():
+        if not value:
+            continue
         if isinstance(value, dict):
             yield from _names(value)
         elif isinstance(value, list):
             yield from (one for inner in value if isinstance(inner, dict) for one in _names(inner))
-        if value and key.lower() in _NAME_KEYS:
+        if key.lower() in _NAME_KEYS:
             first, last = moment(record.get("firstseen")), moment(record.get("lastseen"))
             for one in value if isinstance(value, list) else [value]:
                 if name := as_name(one):

@@ -17,7 +17,7 @@ from threatwalk.sample import Kind, Sample
 from threatwalk.sources.body import as_host, inner, moment, sections, table, texts
 from threatwalk.sources.credentials import parts
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
-from threatwalk.sources.records import records
+from threatwalk.sources.records import records, taken
 from threatwalk.sources.response import DeniedError, Response, judged
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
@@ -32,7 +32,6 @@ _SCOPE = "https://graph.microsoft.com/.default"
 _BUSY = frozenset({"temporarily_unavailable", "server_error"})  # of the login: nobody's fault
 
 _HOSTS = ("host", "parentHost", "childHost", "artifact")  # keys under which an object names a host
-_PAIR = frozenset({"artifact", "childHost"})  # keys of what names two hosts and nothing more
 _ARE_HOSTS = frozenset({"host", "hostname", "ipaddress", "subdomain"})
 # Read with the object around them, whose dates are those of the relation.
 _CLOSED = frozenset({*_HOSTS, "sslCertificate"})
@@ -157,10 +156,15 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads our raw answer (bodies by section) and any single body of the host interface alike."""
     value = table("mdti", raw)
     _refuse(value)
-    found: list[Finding] = []
-    for record in records(value, closed=_CLOSED, leaves=_PAIR):
-        hosts = _hosts(record)
-        if hosts:
+    passive, asked = taken(value, "value", "artifact"), sample.value
+    found: list[Finding] = [
+        (as_host(host), moment(row.get("firstSeenDateTime")), moment(row.get("lastSeenDateTime")), None)
+        for row in passive
+        for key in _HOSTS
+        if key in row and (host := _id(row[key])) != asked
+    ]
+    for record in records(value, closed=_CLOSED):
+        if hosts := _hosts(record):
             first, last = moment(record.get("firstSeenDateTime")), moment(record.get("lastSeenDateTime"))
             found += [(host, first, last, None) for host in hosts]
     return pivots(sample, "mdti", found)
@@ -169,8 +173,6 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
 def _hosts(record: dict[str, Any]) -> list[Sample | None]:
     """The hosts that one object names."""
     found = [as_host(_id(record[key])) for key in _HOSTS if key in record]
-    if not _PAIR.isdisjoint(record):
-        return found
     if "@odata.type" in record and _is_host(str(record["@odata.type"])):
         found.append(as_host(record.get("id")))
     if "domain" in record and "host" in record and isinstance(record["domain"], str):  # a cookie

@@ -27,7 +27,7 @@ from threatwalk.sources.body import (
 )
 from threatwalk.sources.credentials import basic
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
-from threatwalk.sources.records import records
+from threatwalk.sources.records import records, taken
 from threatwalk.sources.response import DeniedError, ThrottledError
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
@@ -153,7 +153,15 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
     said = _error(value)
     if said is not None:
         raise AnswerError(f"passivetotal answered: {said[:120]}")
-    return pivots(sample, "passivetotal", _findings(value))
+    passive, asked = taken(value, "results", "resolve"), sample.value
+    found: list[Finding] = [
+        (as_host(row[key]), moment(row.get("firstSeen")), moment(row.get("lastSeen")), None)
+        for key in ("resolve", "value")
+        for row in passive
+        if row.get(key, asked) != asked
+    ]
+    found += _findings(value)
+    return pivots(sample, "passivetotal", found)
 
 
 _CLOSED = frozenset({"indicators"})  # read with the article around them
@@ -171,11 +179,11 @@ _TELLING = _NAMING | _REPORTING
 def _findings(value: dict[str, Any]) -> Iterator[Finding]:
     """What the objects of a body say, whichever body it is: no key of theirs has two meanings."""
     for record in records(value, closed=_CLOSED, leaves=_LEAVES):
-        if "resolve" in record:  # passive DNS, and most of what there is
+        if "resolve" in record:
             first, last = moment(record.get("firstSeen")), moment(record.get("lastSeen"))
             yield as_host(record["resolve"]), first, last, None
             yield as_host(record.get("value")), first, last, None
-        elif telling := [key for key in record if key in _TELLING]:
+        elif telling := [key for key in record if key in _TELLING and (record[key] or key in _REPORTING)]:
             yield from _told(record, telling)
 
 

@@ -29,3 +29,19 @@ def records(
                     waiting += reversed(inside)
         elif type(one) is list:
             waiting += reversed(one)
+
+
+def taken(value: dict[str, Any], key: str, mark: str) -> list[dict[str, Any]]:
+    """The rows that have the key `mark`, out of the lists under `key` of a body and of the bodies in it.
+
+    They stand there no more: a source's long lists are read row by row, `records` need not look into each.
+    """
+    rows: list[dict[str, Any]] = []
+    for body in (value, *value.values()):
+        listed = body.get(key) if isinstance(body, dict) else None
+        if listed and isinstance(listed, list):
+            marked = [one for one in listed if isinstance(one, dict) and mark in one]
+            if marked:
+                rows += marked
+                body[key] = [one for one in listed if not (isinstance(one, dict) and mark in one)]
+    return rows

@@ -18,6 +18,7 @@ _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _HASHES = frozenset({Kind.MD5, Kind.SHA1})
 _RESOLVED = ("ip_address", "domain")
+_LISTS = {"ips": as_machine, "domains": as_machine, "subdomains": as_name, "hashes": as_hash}
 
 
 def _question(kind: Kind) -> tuple[str, str]:
@@ -64,17 +65,18 @@ def _report(body: dict[str, Any]) -> str | None:
 
 def _findings(body: dict[str, Any]) -> list[Finding]:
     report = _report(body)
-    found: list[Finding] = []
-    for record in tables(body.get("resolutions")):
-        seen = moment(record.get("last_resolved"))
-        found += [(as_machine(record[key]), None, seen, report) for key in _RESOLVED if key in record]
-    undated: list[Sample | None] = []
-    for key in ("ips", "domains", "subdomains"):
+    resolutions = tables(body.get("resolutions"))
+    found: list[Finding] = [
+        (as_machine(record[key]), None, moment(record.get("last_resolved")), report)
+        for key in _RESOLVED
+        for record in resolutions
+        if key in record
+    ]
+    for key, canonical in _LISTS.items():
         if body.get(key):
-            undated += map(as_name if key == "subdomains" else as_machine, texts(body[key]))
-    for value in (body.get("md5"), body.get("sha1"), *texts(body.get("hashes"))):
-        undated.append(as_hash(value))
-    return found + [(one, None, None, report) for one in undated]
+            found += [(canonical(text), None, None, report) for text in texts(body[key])]
+    found += [(as_hash(body[key]), None, None, report) for key in ("md5", "sha1") if key in body]
+    return found
 
 
 filter_ = Filter(

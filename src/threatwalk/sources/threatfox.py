@@ -1,12 +1,11 @@
 """ThreatFox (abuse.ch): command and control of malware samples, and the samples of a host or URL."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import abuse_ch
-from threatwalk.sources.abuse_ch import hashes, page, seen
+from threatwalk.sources.abuse_ch import hashes, page, seen, when
 from threatwalk.sources.body import as_hash, as_host, as_url, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
@@ -39,17 +38,19 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
     return pivots(sample, "threatfox", (finding for row in rows for finding in _row(row)))
 
 
-def _row(row: dict[str, Any]) -> Iterator[Finding]:
+def _row(row: dict[str, Any]) -> list[Finding]:
     first, last = seen(row, "first_seen", "first_seen_utc"), seen(row, "last_seen", "last_seen_utc")
     reference = page(row.get("reference"))
-    yield _indicator(row), first, last, reference
+    found: list[Finding] = [(_indicator(row), first, last, reference)]
     if reference and reference.startswith(_BAZAAR):  # the sample that the entry was taken from
-        yield as_hash(reference.removeprefix(_BAZAAR).strip("/")), first, last, reference
-    for sample in tables(row.get("malware_samples")):
-        when = seen(sample, "time_stamp")
-        cited = page(sample.get("malware_bazaar")) or reference
-        for found in hashes(sample):
-            yield found, when, when, cited
+        found.append((as_hash(reference.removeprefix(_BAZAAR).strip("/")), first, last, reference))
+    found += [
+        (hash_, at, at, page(sample.get("malware_bazaar")) or reference)
+        for sample in tables(row.get("malware_samples"))
+        for at in (when(sample.get("time_stamp")),)
+        for hash_ in hashes(sample)
+    ]
+    return found
 
 
 def _indicator(row: dict[str, Any]) -> Sample | None:

@@ -1,14 +1,13 @@
 """URLhaus (abuse.ch): which URLs a host serves malware at, what lies there, and where else a payload lies."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from threatwalk.errors import AnswerError
 from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import abuse_ch
-from threatwalk.sources.abuse_ch import hashes, page, seen
-from threatwalk.sources.body import as_file, as_host, as_url, table, tables
+from threatwalk.sources.abuse_ch import page, seen
+from threatwalk.sources.body import as_file, as_hash, as_host, as_url, table, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
@@ -20,7 +19,10 @@ _QUESTIONS = {
     Kind.MD5: ("payload", "md5_hash"),
     Kind.SHA256: ("payload", "sha256_hash"),
 }
-_TOLD = (("url", as_url), ("host", as_host), ("filename", as_file))
+_TOLD = (
+    *(("url", as_url), ("host", as_host), ("filename", as_file)),
+    *((name, as_hash) for name in ("md5_hash", "sha256_hash", "response_md5", "response_sha256")),
+)
 _OWN = frozenset({"host", "url", "urls", "payloads", "md5_hash", "sha256_hash"})
 
 
@@ -47,25 +49,25 @@ def _bodies(raw: str) -> list[dict[str, Any]]:
     return told
 
 
-def _body(body: dict[str, Any]) -> Iterator[Finding]:
+def _body(body: dict[str, Any]) -> list[Finding]:
     """A host's body lists URLs, a URL's its payloads, a payload's the URLs where it lay."""
     reference = page(body.get("urlhaus_reference"))
-    yield from _entry(body, reference)
+    found = _entry(body, reference)
     for entry in (*tables(body.get("urls")), *tables(body.get("payloads"))):
         cited = page(entry.get("urlhaus_reference")) or reference
-        yield from _entry(entry, cited)
-        for payload in tables(entry.get("payloads")):
-            yield from _entry(payload, cited)
+        found += _entry(entry, cited)
+        if "payloads" in entry:
+            for payload in tables(entry["payloads"]):
+                found += _entry(payload, cited)
+    return found
 
 
-def _entry(entry: dict[str, Any], reference: str | None) -> Iterator[Finding]:
+def _entry(entry: dict[str, Any], reference: str | None) -> list[Finding]:
     first = seen(entry, "firstseen", "date_added", "dateadded")
     last = seen(entry, "lastseen", "last_online")
-    for key, canonical in _TOLD:
-        if entry.get(key):
-            yield canonical(entry[key]), first, last, reference
-    for found in hashes(entry):
-        yield found, first, last, reference
+    return [
+        (canonical(value), first, last, reference) for key, canonical in _TOLD if (value := entry.get(key))
+    ]
 
 
 filter_ = Filter(
