@@ -4,8 +4,9 @@ import json
 import re
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,12 +41,10 @@ class Connection:
     later, SettingsError for a refused key, RefusedError for a refused request.
     """
 
-    def __init__(
-        self, url: str, key: str | None, key_name: str, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, url: str, key: str | None, key_name: str) -> None:
         self._base = httpx.URL(url)
         self._key_name = key_name
-        self._sleep = sleep
+        self._closed = Event()
         self._client = httpx.Client(
             timeout=TIMEOUT_S,
             follow_redirects=False,
@@ -62,6 +61,8 @@ class Connection:
         return self._answer("POST", url, headers=headers, params=params, content=data)
 
     def close(self) -> None:
+        """Also ends a wait in another thread."""
+        self._closed.set()
         self._client.close()
 
     def _answer(self, method: str, url: str, **how: Any) -> dict[str, Any]:
@@ -78,7 +79,8 @@ class Connection:
                     f"{target} asks for fewer requests; it wants to be left for {wait:.0f} s"
                 )
             left -= wait
-            self._sleep(wait)
+            if self._closed.wait(wait):
+                raise UnavailableError(f"{target} is no longer asked")
         try:
             answer = orjson.loads(self.raw)
         except orjson.JSONDecodeError as err:
@@ -130,9 +132,7 @@ class Connection:
 
 
 @contextmanager
-def opened(
-    url: str, key: str | None, key_name: str, *, sleep: Callable[[float], None] = time.sleep
-) -> Iterator[tuple[Collection, Connection]]:
+def opened(url: str, key: str | None, key_name: str) -> Iterator[tuple[Collection, Connection]]:
     """The collection at a URL and the connection it asks through; `key` is USER:PASSWORD or a bearer token.
 
     Raises:
@@ -148,7 +148,7 @@ def opened(
         raise UsageError(f"{url}: a TAXII collection is named by its http(s) URL, .../collections/ID/")
     if parts.username or parts.password:
         raise UsageError(f"a TAXII collection's URL holds no password: put USER:PASSWORD into {key_name}")
-    connection = Connection(url, key, key_name, sleep)
+    connection = Connection(url, key, key_name)
     try:
         yield Collection(url, conn=connection), connection
     finally:

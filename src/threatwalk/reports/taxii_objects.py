@@ -125,22 +125,24 @@ class Objects:
         return Closure(container, found, frozenset(missing), whole=not waiting and size <= MOST_BYTES)
 
     def claim(self, closure: Closure) -> None:
-        """Its document is made: note what it holds or waits for; what it holds or gave up is fresh for `loose`."""
+        """Note what a document holds or waits for; what it took or gave up is fresh for `loose`.
+
+        `settle` commits all claims at once: a disk takes longer to commit one than all of this takes.
+        """
         now = {item["id"] for item in closure.objects} - {closure.id} | closure.missing
-        with self._db:
-            rows = self._db.execute("SELECT object FROM claim WHERE container = ?", (closure.id,))
-            before = {id_ for (id_,) in rows}
-            self._db.executemany(
-                "INSERT INTO claim VALUES (?, ?)", [(closure.id, id_) for id_ in sorted(now - before)]
-            )
-            self._db.executemany(
-                "DELETE FROM claim WHERE container = ? AND object = ?",
-                [(closure.id, id_) for id_ in sorted(before - now)],
-            )
-            self._db.executemany(
-                "UPDATE object SET fresh = 1 WHERE id = ? AND NOT container",
-                [(id_,) for id_ in sorted(before ^ now)],
-            )
+        rows = self._db.execute("SELECT object FROM claim WHERE container = ?", (closure.id,))
+        before = {id_ for (id_,) in rows}
+        self._db.executemany(
+            "INSERT INTO claim VALUES (?, ?)", [(closure.id, id_) for id_ in sorted(now - before)]
+        )
+        self._db.executemany(
+            "DELETE FROM claim WHERE container = ? AND object = ?",
+            [(closure.id, id_) for id_ in sorted(before - now)],
+        )
+        self._db.executemany(
+            "UPDATE object SET fresh = 1 WHERE id = ? AND NOT container",
+            [(id_,) for id_ in sorted(before ^ now)],
+        )
 
     def loose(self) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         """Each page whose loose objects changed, with those that it has now; maybe none."""

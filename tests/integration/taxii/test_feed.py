@@ -1,17 +1,22 @@
 """Collecting a TAXII 2.1 collection: from the reference server, and from one that is cut, slow, strict or broken."""
 
+import asyncio
+import gzip
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from threatwalk.errors import SettingsError, UnavailableError, UsageError
+from threatwalk.errors import SettingsError, StoreError, UnavailableError, UsageError
+from threatwalk.reports import store, taxii, taxii_feed
 from threatwalk.reports.read import files, read
 from threatwalk.reports.store import WITHDRAWN
 
@@ -259,6 +264,88 @@ async def test_a_short_wait_is_waited_and_a_long_one_is_for_later(
         await desk.sync(server.url)
     with pytest.raises(UnavailableError, match="to be left for 3600 s"):
         await desk.sync(server.url)
+
+
+async def test_an_answer_is_bounded_in_bytes_and_time(
+    server: Any, desk: Any, corpus: Any, odd: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trickle(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "application/taxii+json;version=2.1")
+        request.end_headers()
+        with suppress(OSError):
+            for _ in range(100):
+                request.wfile.write(b" ")
+                time.sleep(0.05)
+
+    def cut(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "application/taxii+json;version=2.1")
+        request.send_header("Content-Length", "1000")
+        request.end_headers()
+        request.wfile.write(b"{}")
+
+    bomb = gzip.compress(b" " * 2_000_000)
+    server.odd = {1: odd(200, bomb, Content_Encoding="gzip"), 2: trickle, 3: cut}
+
+    monkeypatch.setattr(taxii, "ANSWER_BYTES", 1_000_000)
+    with pytest.raises(UnavailableError, match="more than 1000000 bytes"):
+        await desk.sync(server.url)
+    monkeypatch.setattr(taxii, "ANSWER_S", 0.3)
+    with pytest.raises(UnavailableError, match="did not answer in full"):
+        await desk.sync(server.url)
+    with pytest.raises(UnavailableError, match="cannot be asked"):
+        await desk.sync(server.url)
+
+
+async def test_a_run_of_so_many_pages_ends_and_the_next_goes_on(
+    server: Any, desk: Any, corpus: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add(*corpus.whole(1, [1]), *corpus.whole(2, list(range(10, 20))), corpus.domain(30))
+    monkeypatch.setattr(taxii_feed, "PAGES", 2)
+
+    runs = [await desk.sync(server.url) for _ in range(3)]
+
+    assert [bool(done.failed) for done in runs] == [True, True, False]
+    assert runs[0].failed == {"the rest of the collection": "2 pages were read; the next run goes on"}
+    assert [len(values) for values in desk.documents().values()] == [1, 10, 1]
+
+
+async def test_documents_whose_state_was_not_written_are_made_again(
+    server: Any, desk: Any, corpus: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.add(*corpus.whole(1, [1]), corpus.domain(9))
+    saves: list[int] = []
+
+    def save(folder: Path, state: store.State, really: Any = store.save) -> None:
+        saves.append(1)
+        if len(saves) == 2:
+            raise StoreError("the disk is full")
+        really(folder, state)
+
+    monkeypatch.setattr(store, "save", save)
+    with pytest.raises(StoreError):
+        await desk.sync(server.url)
+    assert desk.state.documents == {}
+
+    done = await desk.sync(server.url)
+
+    assert done.listed == 2
+    assert set(desk.state.documents) == set(desk.documents())
+    assert list(desk.documents().values()) == [{"evil1.com"}, {"evil9.com"}]
+
+
+async def test_a_person_who_stops_it_does_not_wait_for_a_server_that_wants_to_be_left(
+    server: Any, desk: Any, odd: Callable[..., Any]
+) -> None:
+    server.odd = {1: odd(429, Retry_After="60")}
+    begin = time.monotonic()
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(desk.sync(server.url), 1)
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+    assert time.monotonic() - begin < 10
 
 
 async def test_a_key_is_user_and_password_or_a_bearer_token(server: Any, desk: Any, corpus: Any) -> None:
