@@ -62,6 +62,7 @@ def read(path: Path, relative_to: Path | None = None, *, source: str = "") -> It
 
 def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
     """The reports in the bytes of a document; raises DocumentError as `read` does."""
+    path = path.encode("utf-8", "backslashreplace").decode()  # a file's name need not be Unicode
     begins = data[:HEAD].replace(b"\0", b"").lstrip(_BLANK)[:1]
     if not begins:
         raise DocumentError(f"{path}: is empty, or begins with nothing but blanks")

@@ -109,7 +109,10 @@ def is_state(document: object) -> bool:
 def save(folder: Path, state: State) -> None:
     """Write the state under its name as a whole; raises StoreError."""
     table = {"format": FORMAT, **asdict(state)}
-    write(folder / _STATE, json.dumps(table, ensure_ascii=False, indent=0).encode())
+    # half a surrogate, as in a file's name that is no UTF-8, stays what JSON calls it
+    write(
+        folder / _STATE, json.dumps(table, ensure_ascii=False, indent=0).encode("utf-8", "backslashreplace")
+    )
 
 
 def write(path: Path, data: bytes) -> None:
@@ -133,6 +136,7 @@ def file_name(feed: str, name: str) -> str:
     if _SAFE.match(name) and name != _STATE:
         return name
     suffix = _SUFFIX.search(name)
+    name = name.encode("utf-8", "backslashreplace").decode()
     return f"{uuid5(NAMESPACE_URL, f'{feed}/{name}')}{suffix[0].lower() if suffix else ''}"
 
 

@@ -133,3 +133,9 @@ def test_files_are_listed_in_order_without_hidden_ones_and_links_that_lead_out(t
 
     assert [path.relative_to(root).as_posix() for path in files(root)] == ["a/c.json", "b.json", "in.json"]
     assert list(files(root / "b.json")) == [root / "b.json"]
+
+
+def test_a_path_that_is_no_unicode_becomes_one() -> None:
+    (report,) = parse(b"evil[.]example[.]com", path="\udcff.txt")
+
+    assert report.path == report.id == "\\udcff.txt"

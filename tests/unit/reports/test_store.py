@@ -96,3 +96,15 @@ def test_nothing_is_written_outside_quarantine(tmp_path: Path, name: str) -> Non
 
     assert kept.parent == tmp_path / "q"
     assert {path.name for path in tmp_path.iterdir()} == {"q"}
+
+
+def test_a_name_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
+    name = "\udcff/a.json"  # as Python names a file called FF in bytes
+    kept = store.file_name("a", name)
+    state = store.State("a")
+    store.put(tmp_path, state, name, store.Document("1", kept, store.Status.STORED), b"{}")
+    store.save(tmp_path, state)
+
+    assert kept.isascii()
+    assert store.load(tmp_path).documents.keys() == {name}
+    assert store.published_name(tmp_path / kept) == name
