@@ -66,6 +66,7 @@ _may_hold_fangs = re.compile(r"[#\[\](){}<>\\]").search
 _controls = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
+_is_odd = re.compile(f"[{''.join(map(chr, _INVISIBLE))}]").search
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,20})://", re.IGNORECASE)
 _FANGED_SCHEME = re.compile(
     r"(h(?:[tx]{2}|\*\*|tx|xt)ps?|f[tx]ps?)\s?[\[({<]?\s?:\s?[\])}>]?\s?[\[({<]?(?://|\\\\)[\])}>]?\s?",
@@ -75,6 +76,7 @@ _FANGED_DOT = re.compile(
     r"\s?(?:[\[({<]{1,2}\s?(?:\.|dot|punkt)\s?[\])}>]{1,2}|\[\.|\.\])\s?|\\\.|[\u3002\uff0e\uff61]",
     re.IGNORECASE,
 )
+_holds_fangs = re.compile(r"[\[\](){}<>\\\u3002\uff0e\uff61]").search
 _FANGED_COLON = re.compile(r"[\[({]:[\])}]")
 _FANGED_AT = re.compile(r"[\[({]\s?(?:@|at)\s?[\])}]", re.IGNORECASE)
 _FANGED_TAIL = re.compile(r"[\[({](?:(\.|:|/)|dot)[\])}]", re.IGNORECASE)
@@ -87,7 +89,7 @@ def refang(raw: str) -> str:
 
     In a URL the part after the host keeps its brackets, but for `[.]` and the like.
     """
-    text = raw.translate(_INVISIBLE).strip()
+    text = raw.strip() if raw.isascii() or not _is_odd(raw) else raw.translate(_INVISIBLE).strip()
     scheme = _FANGED_SCHEME.match(text)
     if scheme:
         rest = text[scheme.end() :]
@@ -104,7 +106,7 @@ def _plain_scheme(fanged: str) -> str:
 
 
 def _refang_host(text: str) -> str:
-    if text.isalnum() and text.isascii():
+    if not _holds_fangs(text):
         return text
     text = _FANGED_DOT.sub(".", text)
     if "[" in text or "(" in text or "{" in text:
@@ -212,7 +214,11 @@ def _ip(raw: str) -> Sample:
 def _name(raw: str) -> str:
     if len(raw) < 254 and _is_name(raw):
         return raw
-    value = refang(raw).rstrip(".").lower()
+    return _mended(refang(raw), raw)
+
+
+def _mended(refanged: str, raw: str) -> str:
+    value = refanged.rstrip(".").lower()
     if not value.isascii():
         value = _punycode(value[:254])
     if len(value) > 253 or not _is_name(value):
@@ -367,7 +373,7 @@ def host(raw: str) -> Sample:
     if port and (text.count(":") == 1 or text[port.start() - 1] == "]"):
         text = text[: port.start()]
     numeric = text[-1:].isdigit() and not text.rpartition(".")[2][:1].isalpha()
-    return _ip(text) if ":" in text or numeric else _named(text)
+    return _ip(text) if ":" in text or numeric else _sorted(_mended(text, raw), raw)
 
 
 def parse(text: str) -> Sample:

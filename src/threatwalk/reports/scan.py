@@ -169,6 +169,8 @@ def _is_template(tail: str) -> bool:
 
 def _trimmed(body: str) -> str:
     """A URL's text without the punctuation of the sentence around it."""
+    if body[-1] not in _TRAILING and body[-1] not in _PAIRS:
+        return body
     end = len(body)
     left = {last: body.count(last) - body.count(first) for last, first in _PAIRS.items()}  # without a partner
     while end:
