@@ -9,7 +9,7 @@ from typing import Any
 from threatwalk.errors import SampleError
 from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Rejected
-from threatwalk.sample import Kind, Sample, host, sample
+from threatwalk.sample import Kind, Sample, SampleSet, host, sample
 
 LONGEST_TITLE = 500
 _LONGEST_PLACE = 200
@@ -33,7 +33,7 @@ class Gathering:
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
-        self.places: list[object] = []
+        self.places: list[Any] = []
         self.rejected: list[Rejected] = []
         self.ties: list[Tie] = []
 
@@ -61,13 +61,14 @@ class Gathering:
         if len(self.samples) > since + 1:
             self.ties.append(Tie(name, tuple(self.samples[since:])))
 
-    def where(self) -> dict[Sample, str]:
-        """Where each sample stood first, as far as the document says."""
+    def settled(self) -> tuple[SampleSet, dict[Sample, str]]:
+        """The sample set, and where each sample stood first, as far as the document says."""
         found: dict[Sample, Any] = dict(zip(reversed(self.samples), reversed(self.places), strict=True))
-        lengths = {len(place) if place.__class__ is str else 0 for place in self.places}
-        if 0 not in lengths and max(lengths, default=0) <= _LONGEST_PLACE:
-            return found
-        return {one: place for one, raw in found.items() if (place := plain(raw, _LONGEST_PLACE))}
+        goal = frozenset(found)  # of the mapping, not of the list: to hash a sample takes long
+        lengths = set(map(len, self.places)) if set(map(type, self.places)) == {str} else {0}
+        if 0 not in lengths and max(lengths) <= _LONGEST_PLACE:
+            return goal, found
+        return goal, {one: place for one, raw in found.items() if (place := plain(raw, _LONGEST_PLACE))}
 
 
 def shown(raw: object) -> str:

@@ -136,11 +136,12 @@ def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -
     gathering.ties += _referring(event, objects, spans)
     gathering.ties += _named(comments, gathering.samples)
     tags = list(_tags(event))
+    goal, places = gathering.settled()
     return Report(
         id=_uuid(event.get("uuid")) or path,
         title=plain(event.get("info")),
         published=day(event.get("date")),
-        goal=frozenset(gathering.samples),
+        goal=goal,
         tlp=marking.tagged(tags),
         source=source,
         path=path,
@@ -149,7 +150,7 @@ def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -
         rejected=tuple(gathering.rejected),
         publisher=_publisher(event),
         revision=_revision(event),
-        places=gathering.where(),
+        places=places,
         ties=tuple(gathering.ties),
     )
 

@@ -216,11 +216,12 @@ def _path(element: Any, root: Any) -> tuple[str, ...]:
 
 
 def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Report:
+    goal, places = package.gathering.settled()
     return Report(
         id=package.id or path,
         title=package.title,
         published=day(package.published),
-        goal=frozenset(package.gathering.samples),
+        goal=goal,
         tlp=marking.strictest(package.marks),
         source=source,
         path=path,
@@ -228,7 +229,7 @@ def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Re
         rejected=tuple(package.gathering.rejected),
         publisher=package.publisher,
         revision=package.revision,
-        places=package.gathering.where(),
+        places=places,
         ties=(*package.gathering.ties, *_ties(package)),
     )
 

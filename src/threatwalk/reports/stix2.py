@@ -76,13 +76,14 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
     named = _only(known, "report")
     about = named or _only(known, "grouping") or {}
     tlps = _tlps(known)
+    goal, places = gathering.settled()
     labels = list(_texts(about.get("labels")))
     marks = [marking.tagged(labels), *(tlps.get(ref) for ref in _texts(about.get("object_marking_refs")))]
     yield Report(
         id=_id((named or document).get("id")) or path,
         title=plain(about.get("name")),
         published=day(about.get("published") or about.get("created")),
-        goal=frozenset(gathering.samples),
+        goal=goal,
         tlp=marking.strictest(marks),
         source=source,
         path=path,
@@ -91,7 +92,7 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
         rejected=tuple(gathering.rejected),
         publisher=_publisher(about, known),
         revision=plain(about.get("modified"), 40),
-        places=gathering.where(),
+        places=places,
         ties=tuple(gathering.ties),
     )
 
