@@ -58,6 +58,7 @@ def gate(
     endpoints: dict[str, str],
     filters: Iterable[Filter] = catalog.CATALOG,
     *,
+    quota: str = "none",
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     **changes: object,
 ) -> Gate:
@@ -68,7 +69,7 @@ def gate(
         endpoints,
         caller=Caller.ASK,
         keys=lambda _: KEY,
-        quotas=lambda _: "none",
+        quotas=lambda _: quota,
         now=now,
     )
 

@@ -1,9 +1,11 @@
 """R4: equal questions at once are one call upstream, whichever slot they come through."""
 
 import asyncio
+import multiprocessing
 from collections import Counter
 from pathlib import Path
 
+from tests.trust import asker
 from tests.trust.conftest import Trust
 from tests.trust.emulated import OPEN, Switch, counted, emulated, gate, known
 
@@ -11,6 +13,7 @@ from threatwalk.archive.store import Archive
 from threatwalk.emulator.faults import Fault
 from threatwalk.emulator.world import make_world
 from threatwalk.pivot import Outcome
+from threatwalk.sample import Sample
 from threatwalk.sources import catalog
 
 EQUAL = 500
@@ -60,5 +63,57 @@ async def test_equal_questions_are_one_call(trust: Trust, tmp_path: Path) -> Non
         figure="500 equal requests at once: 1 call upstream",
         ok=ok,
         part="one process",
+    )
+    assert ok
+
+
+async def at_once(
+    url: str, endpoints: dict[str, str], questions: list[tuple[str, Sample]], processes: int
+) -> list:
+    """What so many processes are told that ask the same questions at the same moment."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([asker.__name__])
+    pairs = [context.Pipe() for _ in range(processes)]
+    started = [
+        context.Process(target=asker.ask_at_once, args=(theirs, url, endpoints, questions), daemon=True)
+        for _, theirs in pairs
+    ]
+    try:
+        for process, (_, theirs) in zip(started, pairs, strict=True):
+            process.start()
+            theirs.close()
+        for ours, _ in pairs:
+            assert await asyncio.to_thread(ours.recv) == "ready"
+        for ours, _ in pairs:
+            ours.send("go")
+        return [await asyncio.to_thread(ours.recv) for ours, _ in pairs]
+    finally:
+        for process, (ours, _) in zip(started, pairs, strict=True):
+            ours.close()
+            await asyncio.to_thread(process.join, 10)
+
+
+async def test_processes_that_ask_the_same_at_once_are_one_call(
+    trust: Trust, tmp_path: Path, database_url: str
+) -> None:
+    world, faults = make_world(11, 40), Switch()
+    faults.wrong = {"threatcrowd": lambda: Fault("slow", 0.3)}
+    processes, samples = (16, 50) if trust.full else (4, 20)
+    questions = [("threatcrowd", sample) for sample in known(world, "threatcrowd", samples)]
+    async with emulated(world, faults, tmp_path) as emulator:
+        said = await at_once(database_url, emulator.endpoints, questions, processes)
+        calls = faults.asked["threatcrowd"]
+
+    alike = {tuple(answers) for answers in said}
+    found = all(outcome == Outcome.FOUND for answers in alike for outcome, _ in answers)
+    ok = calls == len(questions) and len(alike) == 1 and found
+    trust.record(
+        "R4",
+        "one flight for equal requests",
+        value=f"{calls} calls upstream for {len(questions)} questions that {processes} processes asked at once, "
+        f"{len(alike)} kinds of answers",
+        figure="500 equal requests at once: 1 call upstream",
+        ok=ok,
+        part=f"processes, {database_url.partition(':')[0].partition('+')[0]}",
     )
     assert ok

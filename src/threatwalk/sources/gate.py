@@ -1,7 +1,8 @@
 """The gate: the only way out. Every live question passes it, in this order:
 
     kind accepted → TLP and PAP → warning lists and known-good → archive → who answers (the source, or its
-    successor): key, breaker → one flight → quota and rate → allow list → the call, with its limits → archive → cap
+    successor): key, breaker → one flight, over processes by a claim → quota and rate → allow list → the call,
+    with its limits → archive → cap
 
 and ends in one of four outcomes, never merged: found, empty, failed, not asked (why).
 """
@@ -25,6 +26,7 @@ from threatwalk.sample import Kind, Sample
 from threatwalk.sources import isc, known_good, quota, tables
 from threatwalk.sources.benign import Benign
 from threatwalk.sources.breaker import Breaker
+from threatwalk.sources.claims import Claims
 from threatwalk.sources.filter import Ask, Filter, NotKnownError, Quota, Read
 from threatwalk.sources.policy import Policy
 from threatwalk.sources.quota import Denied, Ledger
@@ -33,6 +35,7 @@ from threatwalk.sources.session import SourceSession, http_client
 from threatwalk.sources.writer import Kept as Row
 from threatwalk.sources.writer import Writer
 
+_LOOK_S = 0.5  # how often an answer is looked for that another process asks for
 _LONG_WAIT_S = 120.0  # a source that asks for a longer pause is done for this run
 
 
@@ -130,6 +133,7 @@ class Gate:
         self._flights: dict[tuple[str, str, Sample], asyncio.Task[_Said]] = {}
         self._sources: dict[str, _Source] = {}
         self._writer = Writer(store.keep)
+        self._claims = Claims(store.engine, now)
         self._ledger: Ledger | None = None
         self._http: aiohttp.ClientSession | None = None
         self._researchers: asyncio.Task[None] | None = None
@@ -149,6 +153,7 @@ class Gate:
             flight.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
         await self._writer.close()
+        await self._claims.close()
         for source in self._sources.values():
             source.session.close()
         if self._http is not None:
@@ -403,6 +408,25 @@ class Gate:
         return _Said(answer if kept.by is None else replace(answer, by=kept.by), kept.raw)
 
     async def _fly(self, source: _Source, sample: Sample) -> _Said:
+        """Where the source has limits, no two processes ask it the same: one waits for the other's answer."""
+        name = source.filter.name
+        if not source.quota.limited:
+            return await self._ask_now(source, sample)
+        while not await self._claims.take(name, sample):
+            await self._sleep(_LOOK_S)
+            known = self._archived(name, sample)
+            if known is not None:
+                return known
+        try:
+            if (known := self._archived(name, sample)) is not None:
+                return known
+            if (resting := source.breaker.refuses) is not None:
+                return _Said(Answer(Outcome.NOT_ASKED, reason=f"{name}: {resting}"), None)
+            return await self._ask_now(source, sample)
+        finally:
+            self._claims.give(name, sample)
+
+    async def _ask_now(self, source: _Source, sample: Sample) -> _Said:
         if not source.breaker.enter():
             reason = f"{source.filter.name}: it failed before, and another process probes it"
             return _Said(Answer(Outcome.NOT_ASKED, reason=reason), None)

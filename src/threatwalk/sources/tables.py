@@ -1,4 +1,7 @@
-"""What all processes know of the sources together, as tables in our database: quota used, health, known-good lists."""
+"""What all processes know of the sources together, as tables in our database: quota used, health, claims, known-good lists."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,6 +26,20 @@ def create(engine: sa.Engine) -> None:
             metadata.create_all(engine, checkfirst=True)
     except sa.exc.SQLAlchemyError as err:
         raise StoreError(f"the tables of the sources cannot be made: {err}") from err
+
+
+@contextmanager
+def transaction(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
+    """A transaction over the sources' `what`, committed at its end.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.SQLAlchemyError as err:
+        raise StoreError(f"the {what} of the sources cannot be read or written: {err}") from err
 
 
 def insert(engine: sa.Engine, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
