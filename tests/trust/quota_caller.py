@@ -39,7 +39,7 @@ class Asleep:
 def call(pipe: Connection, url: str, quota: Quota, rank: int, seed: str) -> None:
     """Until the pipe is closed. A person wants little and seldom, a recorder as much as there is."""
     ledger, rng = Ledger(database.engine(url)), random.Random(seed)
-    most, times, pause_s = (3, 1, 30.0) if rank == PERSON else (40, 8, 4.0)
+    most, times, pause_s = (3, 1, 30.0) if rank == PERSON else (60, 8, 4.0)
     again = False
     while True:
         try:

@@ -197,11 +197,11 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_no_limit_is_passed_and_little_is_left_unused(trust: Trust, url: str) -> None:
-    goal, processes, minutes = (1_000_000, 64, 250) if trust.full else (10_000, 16, 20)
+    goal, processes, minutes = (1_000_000, 64, 150) if trust.full else (10_000, 16, 20)
     quota = Quota(per_minute=goal // minutes, per_day=goal * 5 // minutes, per_month=goal * 2 // 5)
     began = time.monotonic()
     with crowd(url, quota, processes) as callers:
-        callers.run(goal, kill_every=300)
+        callers.run(goal, kill_every=200)
     seconds = time.monotonic() - began
 
     log = list(callers.log.values())
