@@ -23,6 +23,7 @@ from threatwalk.sources.session import SourceSession, http_client
 
 SEED, REPORTS = 7, 240
 IN_FLIGHT = 64
+_GENTLY = 8  # where no rate is measured: a busy machine drops datagrams that come in heaps
 _READY_S = 120
 _SEARCHED = 20_000  # samples that are looked at for such as the rarer sources know
 _KEYS = {"mdti": f"{serve.KEY}:{serve.KEY}:{serve.KEY}"}  # the others take a word
@@ -154,23 +155,26 @@ async def bodies(asked: Sequence[Question], endpoints: dict[str, str]) -> list[B
             except NotKnownError:
                 return
 
-        await in_flight(ask, range(len(asked)))
+        await in_flight(ask, range(len(asked)), most=_GENTLY)
     return [body for body in found if body is not None]
 
 
 async def in_flight(
     work: Callable[[Any], Awaitable[object]], items: Iterable[Any], most: int = IN_FLIGHT
 ) -> None:
-    """Do the work for every item, so many at the same time."""
+    """Do the work for every item, so many at the same time; the first error ends it all."""
     waiting = iter(items)
 
     async def worker() -> None:
         for item in waiting:
             await work(item)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(most):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(most):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 if __name__ == "__main__":

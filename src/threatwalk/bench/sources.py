@@ -15,7 +15,7 @@ from threatwalk.bench.row import Row
 from threatwalk.sources.catalog import PAPER, filters
 from threatwalk.sources.filter import Filter
 
-_ARCHIVED, _EACH, _ASKED, _REMEMBERED = 4_000, 400, 10_000, 100_000
+_ARCHIVED, _EACH, _ASKED, _REMEMBERED = 2_000, 400, 10_000, 100_000
 
 Say = Callable[[str], None]
 
