@@ -32,7 +32,15 @@ _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPE = re.compile(r"\\(['\\])")
 LONGEST_PATTERN = 1_000_000
 _ALTERNATIVES = re.compile(r"\b(?:OR|IN)\b")
-_LINKS = ["relationship", "observed-data", "domain-name"]  # a list, since a type may be anything
+_LINKS = frozenset({"relationship", "observed-data", "domain-name"})
+_WITHOUT_SAMPLES = (
+    "attack-pattern--",
+    "malware--",
+    "course-of-action--",
+    "campaign--",
+    "intrusion-set--",
+    "threat-actor--",
+)
 _REFS = ("source_ref", "target_ref", "object_refs", "resolves_to_refs")
 
 
@@ -70,7 +78,8 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
                 gathering.tie(item["type"], before)
         before = end
         ends.append(end)
-        if item.get("type") in _LINKS:
+        kind = item.get("type")
+        if kind.__class__ is str and kind in _LINKS and not _leads_away(item):
             links.append(item)
     gathering.ties += _linked(links, known, ends, samples)
     named = _only(known, "report")
@@ -140,6 +149,12 @@ def _spans(refs: object, spans: dict[str, tuple[Sample, ...]]) -> Iterator[tuple
     for ref in _texts(refs):
         if ref in spans:
             yield spans[ref]
+
+
+def _leads_away(item: dict[str, Any]) -> bool:
+    """Whether a link leads to what never holds a sample, as most relationships do."""
+    target = item.get("target_ref")
+    return isinstance(target, str) and target.startswith(_WITHOUT_SAMPLES)
 
 
 def _is_of_one(pattern: str) -> bool:
