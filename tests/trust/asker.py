@@ -17,7 +17,7 @@ def ask_at_once(
     async def asked() -> list[tuple[str, int]]:
         archive = Archive.open(url)
         try:
-            async with gate(archive, endpoints, quota="100000/minute") as live:
+            async with gate(archive, endpoints, quota="100000/minute", timeout_s=60) as live:
                 pipe.send("ready")
                 pipe.recv()
                 answers = await asyncio.gather(

@@ -28,16 +28,16 @@ SUCCEEDED = {
 
 async def test_equal_questions_are_one_call(trust: Trust, tmp_path: Path) -> None:
     """Each source is asked one question 500 times at once; then half of them through the slot it stands in for."""
-    world, faults, calls = make_world(11, 40), Switch(), Counter[str]()
-    names = [f.name for f in catalog.CATALOG] if trust.full else ["virustotal", "dns", "isc", "otx", "mdti"]
+    world, faults, calls = make_world(11, 10), Switch(), Counter[str]()
+    names = [f.name for f in catalog.CATALOG] if trust.full else ["virustotal", "dns"]
     slots = SUCCEEDED if trust.full else {"nsrl": "hashlookup"}
     wrong: list[str] = []
     cases = 0
     async with emulated(world, faults, tmp_path) as emulator:
         gone = dict.fromkeys(slots, "")
         for slot, name in [*((None, name) for name in names), *slots.items()]:
-            for failing in (False, True):
-                sample = known(world, slot or name, 1)[0] if slot != "nsrl" else known(world, name, 1)[0]
+            for failing in (False, True) if name != "nsrl" else (False,):  # a file has no faults to switch
+                sample = next(s for s in known(world, name, 20) if s.kind in catalog.accepts(slot or name))
                 archive = Archive.open(f"sqlite:///{tmp_path / f'{cases}.db'}")
                 endpoints = {**emulator.endpoints, **(gone if slot else {})}
                 faults.wrong = {part: (lambda: Fault("500")) for part in faults.asked} if failing else {}
@@ -96,9 +96,9 @@ async def at_once(
 async def test_processes_that_ask_the_same_at_once_are_one_call(
     trust: Trust, tmp_path: Path, database_url: str
 ) -> None:
-    world, faults = make_world(11, 40), Switch()
+    world, faults = make_world(11, 10), Switch()
     faults.wrong = {"threatcrowd": lambda: Fault("slow", 0.3)}
-    processes, samples = (16, 50) if trust.full else (4, 20)
+    processes, samples = (16, 50) if trust.full else (3, 20)
     questions = [("threatcrowd", sample) for sample in known(world, "threatcrowd", samples)]
     async with emulated(world, faults, tmp_path) as emulator:
         said = await at_once(database_url, emulator.endpoints, questions, processes)
@@ -110,8 +110,8 @@ async def test_processes_that_ask_the_same_at_once_are_one_call(
     trust.record(
         "R4",
         "one flight for equal requests",
-        value=f"{calls} calls upstream for {len(questions)} questions that {processes} processes asked at once, "
-        f"{len(alike)} kinds of answers",
+        value=f"{calls} calls upstream for {len(questions)} questions that {processes} processes asked at once"
+        + ("" if ok else f"; told {[Counter(outcome for outcome, _ in answers) for answers in said]}"),
         figure="500 equal requests at once: 1 call upstream",
         ok=ok,
         part=f"processes, {database_url.partition(':')[0].partition('+')[0]}",
