@@ -120,8 +120,9 @@ TAILS = (
 
 
 def _addresses(rng: random.Random, number: int) -> Iterable[str]:
+    """Public addresses: those of every network are no samples in a text."""
     for _ in range(number):
-        yield ".".join(str(rng.randrange(1, 224)) for _ in range(4))
+        yield ".".join(map(str, (rng.randrange(11, 127), *(rng.randrange(256) for _ in range(3)))))
 
 
 def _v6(rng: random.Random, number: int) -> Iterable[str]:
