@@ -52,7 +52,7 @@ def _cut(content: str, size: int) -> Iterable[str]:
 
 
 def ms_per_kb(read: Callable[[str], object], content: str, repeats: int) -> float:
-    """The median of repeats, in time of this process alone: what else the machine does counts little."""
+    """The least of repeats, in time of this process alone: what else the machine does only adds."""
     size = len(content.encode("utf-8", "surrogatepass")) / 1024
     taken = []
     for _ in range(repeats):
@@ -60,11 +60,11 @@ def ms_per_kb(read: Callable[[str], object], content: str, repeats: int) -> floa
         with suppress(DocumentError):  # refused by type
             read(content)
         taken.append((process_time() - began) * 1000 / size)
-    return median(taken)
+    return min(taken)
 
 
 def test_time_grows_with_the_text_alone(trust: Trust) -> None:
-    small, large, repeats = (8_192, 131_072, 3) if trust.full else (4_096, 65_536, 1)
+    small, large, repeats = (8_192, 131_072, 3) if trust.full else (4_096, 65_536, 2)
     for read in READERS.values():
         read("evil[.]example[.]com, 203.0.113.7, a::b::1, bücher.de\n" * 4)  # what is loaded once
     worst: dict[str, float] = {}
