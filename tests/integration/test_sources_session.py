@@ -166,7 +166,7 @@ async def test_a_status_becomes_one_error_of_ours(
 ) -> None:
     if error is None:
         error = UnavailableError
-    async with server(lambda _: response) as (url, _), session(timeout_s=0.5, api=url) as s:
+    async with server(lambda _: response) as (url, _), session(api=url) as s:
         with pytest.raises(error) as raised:
             await s.get(f"{url}/x", params={"key": SECRET})
 
