@@ -230,7 +230,7 @@ def test_no_limit_is_passed_and_little_is_left_unused(trust: Trust, url: str) ->
             f"{len(calls):,} transactions, {len(calls) / seconds:.0f} a second) by {processes} processes, "
             f"{callers.killed} killed and replaced, {len(months)} virtual months; used of a minute "
             f"{used['minute']:.1%}, of a day {used['day']:.1%}, of a month {used['month']:.1%} at least; "
-            f"{before} grants to record while one of {waits:,} waiting ask did"
+            f"{waits:,} asks waited for room, {before} grants to record came before them"
         ),
         figure="0 overshoot in 1e6 grants; >= 95 % of the allowed rate used; a waiting ask before record",
         ok=ok,
