@@ -51,8 +51,11 @@ def _refused(body: dict[str, Any], raw: str) -> None:
 
 def identity(row: dict[str, Any]) -> list[Sample]:
     """The hashes and the name of one file, however the row spells its columns (`SHA-1`, `sha1`, `FileName`)."""
-    told = [canonical(value) for key, value in row.items() if value and (canonical := _COLUMN[key])]
-    return [one for one in told if one is not None]
+    return [
+        one
+        for key, value in row.items()
+        if value and (canonical := _COLUMN[key]) is not None and (one := canonical(value)) is not None
+    ]
 
 
 @Remembered

@@ -4,7 +4,7 @@ The endpoint `nsrl` is the path of the database; without one, CIRCL hashlookup i
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,20 +68,20 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads our raw answer, rows of FILE as any tool writes them in JSON, and bodies of hashlookup."""
     value = parse("nsrl", raw)
     if isinstance(value, dict) and isinstance(value.get("files"), list):
-        found = _told(value)
+        found: Iterable[Sample] = _told(value)
     elif isinstance(value, (dict, list)):
         found = hashlookup.findings(sample, raw)
     else:
         raise AnswerError("nsrl: the answer holds no files")
-    return pivots(sample, "nsrl", ((one, None, None, None) for one in found))
+    return pivots(sample, "nsrl", [(one, None, None, None) for one in found])
 
 
-def _told(answer: dict[str, Any]) -> Iterator[Sample]:
+def _told(answer: dict[str, Any]) -> list[Sample]:
     """The names of what an archive holds are left out: every installer has its `readme.txt`."""
-    for row in tables(answer["files"]):
-        yield from hashlookup.identity(row)
-    for row in tables(answer.get("contents")):
-        yield from (one for one in hashlookup.identity(row) if one.kind in _HASHES)
+    found = [one for row in tables(answer["files"]) for one in hashlookup.identity(row)]
+    if contents := answer.get("contents"):
+        found += [one for row in tables(contents) for one in hashlookup.identity(row) if one.kind in _HASHES]
+    return found
 
 
 filter_ = Filter(

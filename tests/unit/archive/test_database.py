@@ -1,4 +1,5 @@
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,45 @@ def test_a_change_that_fails_leaves_the_older_version(tmp_path: Path) -> None:
     with database.transaction(engine, write=False) as connection:
         assert connection.execute(sa.select(things)).all() == []
     database.ensure(engine, "things", [things])
+
+
+ONE = "SELECT version FROM schema_version WHERE component = :component"
+
+
+def test_a_reader_sees_what_was_committed_since(tmp_path: Path) -> None:
+    engine = database.engine(f"sqlite:///{tmp_path / 'a.db'}")
+    database.ensure(engine, "first", [])
+    reader = database.Reader(engine, ONE)
+    before = reader.first({"component": "second"})
+
+    database.ensure(engine, "second", [])
+
+    assert before is None
+    assert reader.first({"component": "second"}) == (1,)
+    reader.close()
+    engine.dispose()
+
+
+def test_a_reader_serves_many_threads_and_works_after_it_was_closed(tmp_path: Path) -> None:
+    engine = database.engine(f"sqlite:///{tmp_path / 'a.db'}")
+    database.ensure(engine, "first", [])
+    reader = database.Reader(engine, ONE)
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(reader.first, {"component": "first"}) for _ in range(200)]
+
+    assert {tuple(one.result() or ()) for one in asked} == {(1,)}
+    reader.close()
+    assert reader.first({"component": "first"}) == (1,)
+    reader.close()
+    engine.dispose()
+
+
+def test_a_reader_of_a_broken_database_says_so(tmp_path: Path) -> None:
+    engine = database.engine(f"sqlite:///{tmp_path / 'a.db'}")
+    reader = database.Reader(engine, "SELECT absent FROM nowhere")
+
+    with pytest.raises(StoreError, match="nowhere"):
+        reader.first({})
+
+    reader.close()
+    engine.dispose()
