@@ -21,7 +21,8 @@ PROPERTY = "extraction takes linear time, and refangs what was defanged"
 FIGURE = ">= 150 texts: linear, <= 1 ms per KB; round trip 100 %"
 MS_PER_KB = 1.0
 GROWTH = 4.0  # of the time per KB, where a text becomes 16 times as long
-_NOISE = 0.25  # ms per KB below which growth is noise: of a short text all names are remembered, of a long one not
+# ms per KB below which growth is noise: of a short text all names are remembered, of a long one not
+_NOISE = 0.25
 
 
 def _document(name: str) -> Callable[[str], object]:
