@@ -168,7 +168,8 @@ async def test_what_goes_wrong_now_and_then_is_right_or_failed(trust: Trust, tmp
     trust.record(
         "R5",
         PROPERTY,
-        value=f"{len(problems)} answers differ from the whole one of {dict(outcomes)} by {len(every)} sources"
+        value=f"{len(problems)} answers of {len(every)} sources differ from the whole one, of "
+        + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
         + told(problems),
         figure=FIGURE,
         ok=ok,
