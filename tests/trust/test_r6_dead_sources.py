@@ -138,7 +138,7 @@ async def test_a_night_ends_whichever_sources_are_dead(
         monkeypatch.setenv(f"THREATWALK_KEY_{name.upper()}", KEY)
     rng = random.Random(6)
     ones = [(name,) for name in ELEVEN] if trust.full else [(rng.choice(ELEVEN),)]
-    some = rng.sample(list(combinations(ELEVEN, 3)), 40 if trust.full else 1)
+    some = rng.sample(list(combinations(ELEVEN, 3)), 15 if trust.full else 1)
     world = make_world(21, 40)
     wanted = indicators(world)
     emulator = await start(Generated(world), feed.of_reports(world.reports), nsrl=tmp_path / "rds.db")
