@@ -141,7 +141,10 @@ def test_a_text_with_commas_is_no_table() -> None:
 def test_hostile_tables_take_linear_time(content: str) -> None:
     list(parse(b"md5,url\nx,http://warm.com/\n", path="x.csv"))
 
-    began = time.process_time()
-    list(parse(content.encode(), path="x.csv"))
+    taken = []
+    for _ in range(3):  # the least counts: in a large process the collector may walk all that others left
+        began = time.process_time()
+        list(parse(content.encode(), path="x.csv"))
+        taken.append(time.process_time() - began)
 
-    assert (time.process_time() - began) * 1000 <= 3 * len(content) / 1000
+    assert min(taken) * 1000 <= 3 * len(content) / 1000
