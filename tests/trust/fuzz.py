@@ -62,6 +62,8 @@ class Tally:
                 self.uncaught.append(f"{type(err).__name__}: {err}: {what[:300]!r}"[:600])
             else:
                 self.uncaught.append("and more")
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)  # or it ends whatever this process does later
         took = time.process_time() - began
         self.inputs += 1
         self.slow += took > SECONDS
