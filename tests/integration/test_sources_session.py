@@ -405,6 +405,25 @@ async def test_a_request_that_waits_for_its_turn_does_not_use_up_its_time() -> N
     assert most == 2
 
 
+async def test_a_request_is_counted_when_it_can_leave() -> None:
+    arrived, told = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            arrived.set()
+            await told.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    async with listening(slow) as place, session(in_flight=1, fake=f"http://{place}") as made:
+        asked = [asyncio.create_task(made.get(made.endpoint("fake"))) for _ in range(3)]
+        await arrived.wait()
+        counted = made.requests
+        told.set()
+        await asyncio.gather(*asked)
+
+    assert (counted, made.requests) == (1, 3)
+
+
 @pytest.mark.parametrize("debug", [False, True])
 async def test_an_operators_endpoint_may_be_a_name(debug: bool) -> None:
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

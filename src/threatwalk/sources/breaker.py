@@ -77,18 +77,25 @@ class Breaker:
         self._probing = False
 
     @property
-    def refuses(self) -> str | None:
-        """Why no question may pass now; None: one may."""
+    def rests(self) -> str | None:
+        """Why the source is left alone now, by a probe as well; None: it is not."""
         now = self._now()
         if self._looked is None or now - self._looked >= timedelta(seconds=_LOOK_S):
             self._look(now)
-        if self._known.open_until is None:
+        if self._known.open_until is None or now >= self._known.open_until:
             return None
-        if now < self._known.open_until:
-            return (
-                f"it failed {self._known.failures} times ({self._known.reason}); "
-                f"left alone until {self._known.open_until:%H:%M:%S} UTC"
-            )
+        return (
+            f"it failed {self._known.failures} times ({self._known.reason}); "
+            f"left alone until {self._known.open_until:%H:%M:%S} UTC"
+        )
+
+    @property
+    def refuses(self) -> str | None:
+        """Why no further question may pass now; None: one may."""
+        rests = self.rests
+        if rests is not None or self._known.open_until is None:
+            return rests
+        now = self._now()
         probed = self._probed_until is not None and now < self._probed_until
         return "it failed before, and one probe is under way" if self._probing or probed else None
 

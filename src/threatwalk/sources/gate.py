@@ -451,7 +451,7 @@ class Gate:
         except NotKnownError as nothing:
             source.breaker.succeeded()
             return _Said(Answer(Outcome.EMPTY, asked_at=asked_at), nothing.raw)
-        except (_SpentError, NotInPlanError) as err:
+        except (_HeldBackError, NotInPlanError) as err:
             source.breaker.left()
             return _Said(Answer(Outcome.NOT_ASKED, reason=str(err)), None)
         except (AnswerError, UnavailableError, QuotaError) as err:
@@ -470,17 +470,21 @@ class Gate:
         """Wait until the source's limits allow so many requests.
 
         Raises:
-            _SpentError: its day or month is spent.
+            _HeldBackError: its day or month is spent, or it failed so often meanwhile that it is left alone.
         """
-        if not source.quota.limited:
-            return
         again = False
-        while (denied := self._granted(source, requests, again=again)) is not None:
+        while (rests := source.breaker.rests) is None:
+            if not source.quota.limited:
+                return
+            denied = self._granted(source, requests, again=again)
+            if denied is None:
+                return
             if denied.span != "minute" or denied.wait_s > _LONG_WAIT_S:
                 source.spent = f"the {denied.span}'s quota is spent for {_hours(denied.wait_s)}"
-                raise _SpentError(f"{source.filter.name}: {source.spent}")
+                raise _HeldBackError(f"{source.filter.name}: {source.spent}")
             await self._sleep(denied.wait_s)
             again = True
+        raise _HeldBackError(f"{source.filter.name}: {rests}")
 
     def _granted(self, source: _Source, requests: int, *, again: bool) -> Denied | None:
         if self._ledger is None:
@@ -517,8 +521,8 @@ def _read(read: Read, sample: Sample, raw: str) -> list[Pivot]:
         raise AnswerError(f"the answer about {sample} is odd: {type(err).__name__} {err}"[:200]) from err
 
 
-class _SpentError(QuotaError):
-    """Our own count says that the quota is spent: nothing was sent."""
+class _HeldBackError(QuotaError):
+    """The gate itself holds a request back, by its own count or by the breaker: nothing was sent."""
 
 
 def _hours(seconds: float) -> str:

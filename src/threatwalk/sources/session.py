@@ -137,8 +137,8 @@ class SourceSession:
         target = f"{url}?{urlencode(params)}" if params else url
         for _ in range(1 + _REDIRECTS):
             self._allowed.url(target)
-            await self._permit(1)
             async with self._turn:
+                await self._permit(1)  # once it can leave: what is counted leaves now
                 with self.guarded():
                     response = await self._request(method, target, headers, body)
             location = response.headers.get("location")
@@ -188,13 +188,14 @@ class SourceSession:
 
     async def tcp(self, endpoint: str, message: bytes, *, framed: bool = False) -> bytes:
         host, port = self._allowed.endpoint(endpoint)
-        await self._permit(1)
-        try:
-            async with self._turn, asyncio.timeout(self._timeout_s):
-                with self.guarded():
-                    return await over_tcp(host, port, message, framed=framed, max_bytes=self._max_bytes)
-        except TimeoutError as err:
-            raise UnavailableError(f"{host}:{port} gave no answer within {self._timeout_s:g} s") from err
+        async with self._turn:
+            await self._permit(1)
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    with self.guarded():
+                        return await over_tcp(host, port, message, framed=framed, max_bytes=self._max_bytes)
+            except TimeoutError as err:
+                raise UnavailableError(f"{host}:{port} gave no answer within {self._timeout_s:g} s") from err
 
     async def _permit(self, requests: int) -> None:
         with guarded(None):  # the count lies in our own database

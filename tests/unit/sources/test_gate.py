@@ -1,6 +1,7 @@
 """The gate: four outcomes, never merged; archive first, one flight, breaker, policy, cap."""
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from threatwalk.errors import AnswerError, ParamsError, QuotaError, StoreError, 
 from threatwalk.pivot import Answer, Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
-from threatwalk.sources.filter import NotKnownError, Opsec
+from threatwalk.sources.filter import NotKnownError, Opsec, Session
 from threatwalk.sources.gate import Gate
 from threatwalk.sources.guard import GuardError
 from threatwalk.sources.policy import Policy, strictest
@@ -214,6 +215,26 @@ async def test_the_breaker_opens_after_five_failures_and_then_sends_one_probe(
     assert outcomes == [Outcome.FAILED] * 5 + [Outcome.NOT_ASKED] * 24
     assert (opened, probes) == (5, 1)
     assert again.outcome is Outcome.NOT_ASKED
+
+
+async def test_questions_that_wait_inside_an_adapter_are_held_back_once_the_breaker_is_open(
+    make_gate: MakeGate,
+) -> None:
+    lock, sent = asyncio.Lock(), []
+
+    async def one_after_the_other(sample: Sample, session: Session) -> str:
+        async with lock:
+            await session._permit(1)  # type: ignore[attr-defined]  # what get() does first
+            sent.append(sample)
+            raise UnavailableError("no answer within 20 s")
+
+    samples = [parse(f"ipv4:198.51.100.{n}") for n in range(1, 30)]
+    async with make_gate(filter_of(one_after_the_other)) as gate:
+        answers = await asyncio.gather(*(ask(gate, sample) for sample in samples))
+
+    assert len(sent) == 5
+    assert Counter(a.outcome for a in answers) == {Outcome.FAILED: 5, Outcome.NOT_ASKED: 24}
+    assert "left alone until" in (answers[-1].reason or "")
 
 
 async def test_a_probe_that_succeeds_closes_the_breaker(make_gate: MakeGate, clock: Clock) -> None:
