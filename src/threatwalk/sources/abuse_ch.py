@@ -6,7 +6,7 @@ from typing import Any
 
 from threatwalk.errors import AnswerError
 from threatwalk.sample import Sample
-from threatwalk.sources.body import Remembered, as_hash, moment, table, tables
+from threatwalk.sources.body import as_hash, moment, remembered, table, tables
 from threatwalk.sources.filter import NotKnownError, Session
 from threatwalk.sources.response import DeniedError, ThrottledError
 
@@ -97,16 +97,9 @@ def seen(entry: dict[str, Any], *names: str) -> datetime | None:
     return None
 
 
+@remembered
 def when(value: Any) -> datetime | None:
     """A time as these services write it."""
-    try:
-        return _moment[value]
-    except TypeError:
-        return None
-
-
-@Remembered
-def _moment(value: Any) -> datetime | None:
     return moment(value.removesuffix("UTC").strip() if isinstance(value, str) else value)
 
 

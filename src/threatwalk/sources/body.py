@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any, ClassVar, TypeVar
 
 import orjson
@@ -71,7 +72,7 @@ def sections(bodies: dict[str, str]) -> str:
 
 class Remembered(dict[Any, T]):
     """Canonical forms by their texts. The same hosts, hashes and days come again and again, in one body and in those
-    of other sources; a table that is full starts anew. TypeError: what JSON calls a list or an object is no key.
+    of other sources; a table that is full starts anew.
     """
 
     every: ClassVar[list["Remembered[Any]"]] = []
@@ -89,6 +90,20 @@ class Remembered(dict[Any, T]):
         return made
 
 
+def remembered(canonical: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    """A reader of single values that remembers what it made; None for what JSON calls a list or an object."""
+    table_: Remembered[T] = Remembered(canonical)
+
+    @wraps(canonical)
+    def look_up(value: Any) -> T | None:
+        try:
+            return table_[value]
+        except TypeError:  # no key of a table
+            return None
+
+    return look_up
+
+
 def span(times: Sequence[datetime]) -> tuple[datetime | None, datetime | None]:
     """The first and the last of some times; None where there are none."""
     if len(times) > 1:
@@ -102,16 +117,9 @@ def forget() -> None:
         table_.clear()
 
 
+@remembered
 def as_host(value: Any) -> Sample | None:
     """The IP, domain or host name in a text: trailing dots, ports and wildcards are forgiven."""
-    try:
-        return _host[value]
-    except TypeError:
-        return None
-
-
-@Remembered
-def _host(value: Any) -> Sample | None:
     if not isinstance(value, str):
         return None
     try:
@@ -132,42 +140,21 @@ def as_ip(value: Any) -> Sample | None:
     return found if found is not None and found.kind in _IPS else None
 
 
+@remembered
 def as_hash(value: Any) -> Sample | None:
     """An md5, sha1 or sha256, told by its length."""
-    try:
-        return _hash[value]
-    except TypeError:
-        return None
-
-
-@Remembered
-def _hash(value: Any) -> Sample | None:
     kind = HASH_LENGTHS.get(len(value.strip())) if isinstance(value, str) else None
     return None if kind is None else as_kind(kind, value)
 
 
+@remembered
 def as_url(value: Any) -> Sample | None:
-    try:
-        return _url[value]
-    except TypeError:
-        return None
-
-
-@Remembered
-def _url(value: Any) -> Sample | None:
     return as_kind(Kind.URL, value)
 
 
+@remembered
 def as_file(value: Any) -> Sample | None:
     """A file name, without the folders that it was seen in."""
-    try:
-        return _file[value]
-    except TypeError:
-        return None
-
-
-@Remembered
-def _file(value: Any) -> Sample | None:
     if not isinstance(value, str):
         return None
     name = value.replace("\\", "/").rstrip("/").rpartition("/")[2].strip()
@@ -184,16 +171,9 @@ def as_kind(kind: Kind, value: Any) -> Sample | None:
         return None
 
 
+@remembered
 def moment(value: Any) -> datetime | None:
     """An aware time from seconds since 1970 or an ISO text (without zone: UTC); None for placeholders."""
-    try:
-        return _moment[value]
-    except TypeError:
-        return None
-
-
-@Remembered
-def _moment(value: Any) -> datetime | None:
     try:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             when = datetime.fromtimestamp(value, UTC)

@@ -9,7 +9,7 @@ from typing import Any
 from threatwalk.errors import AnswerError
 from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import FILE_KINDS, Kind, Sample
-from threatwalk.sources.body import Remembered, as_file, as_hash, parse, table, tables
+from threatwalk.sources.body import as_file, as_hash, parse, remembered, table, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _HASHES = FILE_KINDS - {Kind.FILENAME}
@@ -54,12 +54,12 @@ def identity(row: dict[str, Any]) -> list[Sample]:
     return [
         one
         for key, value in row.items()
-        if value and (canonical := _COLUMN[key]) is not None and (one := canonical(value)) is not None
+        if value and (canonical := _column(key)) is not None and (one := canonical(value)) is not None
     ]
 
 
-@Remembered
-def _COLUMN(key: str) -> Callable[[Any], Sample | None] | None:  # noqa: N802 - a table
+@remembered
+def _column(key: str) -> Callable[[Any], Sample | None] | None:
     """How to read the column of a row; None where it names no file."""
     plain = key.lower().replace("-", "").replace("_", "")
     return as_file if plain == "filename" else as_hash if plain in _HASHES else None

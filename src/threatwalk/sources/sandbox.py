@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import Remembered, as_host
+from threatwalk.sources.body import as_host, remembered
 
 _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 # 0/8 10/8 127/8 169.254/16 172.16/12 192.168/16 224/3, and ::/127 fc00::/7 fe80::/10 ff00::/8, as samples are written.
@@ -19,15 +19,8 @@ def routable(sample: Sample) -> bool:
     return sample.kind not in _IPS or not _is_nobodys(sample.value)
 
 
+@remembered
 def as_machine(value: Any) -> Sample | None:
     """The IP, domain or host name in a text, unless it is nobody's."""
-    try:
-        return _machine[value]
-    except TypeError:
-        return None
-
-
-@Remembered
-def _machine(value: Any) -> Sample | None:
     found = as_host(value)
     return found if found is not None and routable(found) else None
