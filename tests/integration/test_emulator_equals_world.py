@@ -9,11 +9,11 @@ import pytest
 from threatwalk.emulator import extras, feed
 from threatwalk.emulator.serve import KEY, Emulator, Generated, start
 from threatwalk.emulator.world import World, make_world
+from threatwalk.gate.session import SourceSession, http_client
 from threatwalk.pivot import Pivot
 from threatwalk.sample import Kind, Sample, registered_domain
 from threatwalk.sources.catalog import CATALOG
 from threatwalk.sources.filter import Filter, NotKnownError
-from threatwalk.sources.session import SourceSession, http_client
 
 QUESTIONS = 200
 IPS = {Kind.IPV4, Kind.IPV6}

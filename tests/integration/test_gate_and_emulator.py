@@ -16,11 +16,11 @@ from threatwalk.emulator import feed
 from threatwalk.emulator.faults import Faults
 from threatwalk.emulator.serve import KEY, Emulator, Generated, start
 from threatwalk.emulator.world import World, make_world
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import catalog
-from threatwalk.sources.gate import Caller, Gate
 
 FIVE = ("dns", "whois", "virustotal", "shodan", "otx")
 OPEN = {"tlp": Tlp.GREEN, "pap": Pap.GREEN, "active_dns": True}

@@ -11,7 +11,7 @@ import os, signal, sys
 from datetime import UTC, datetime, timedelta
 from threatwalk.archive import database
 from threatwalk.sources.filter import Quota
-from threatwalk.sources.quota import WINDOW_S, Ledger
+from threatwalk.gate.quota import WINDOW_S, Ledger
 
 url, windows, dies = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "dies"
 ledger, quota = Ledger(database.engine(url)), Quota(per_minute=30, per_day=200)

@@ -15,10 +15,10 @@ from threatwalk.archive.tables import read_answers
 from threatwalk.emulator import corpus, feed
 from threatwalk.emulator.serve import KEY, Generated, start
 from threatwalk.emulator.world import World, make_world
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample, registered_domain
 from threatwalk.sources import catalog
-from threatwalk.sources.gate import Caller, Gate
 
 QUESTIONS = 60  # of each source
 LIMITS = params.load(Path(__file__).parents[2] / "params.yaml").gate

@@ -11,10 +11,10 @@ import dns.rrset
 import pytest
 
 from threatwalk.errors import UnavailableError
+from threatwalk.gate.guard import GuardError
+from threatwalk.gate.session import DeniedError, SourceSession, ThrottledError, http_client
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
-from threatwalk.sources.guard import GuardError
-from threatwalk.sources.session import DeniedError, SourceSession, ThrottledError, http_client
 
 SECRET = "a-key-nobody-may-see"
 

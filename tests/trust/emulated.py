@@ -15,11 +15,11 @@ from threatwalk.emulator import feed
 from threatwalk.emulator.faults import Fault, Faults
 from threatwalk.emulator.serve import KEY, Emulator, Generated, start
 from threatwalk.emulator.world import World
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import catalog
 from threatwalk.sources.filter import Filter, Session
-from threatwalk.sources.gate import Caller, Gate
 
 OPEN = {"tlp": Tlp.CLEAR, "pap": Pap.CLEAR, "active_dns": True}
 # A made-up internet has no real hubs, and its sources are told apart: nobody is asked behind the test's back.

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Self
 
-from threatwalk.sources.addresses import address_of, is_address
-from threatwalk.sources.guard import guarded
+from threatwalk.gate.addresses import address_of, is_address
+from threatwalk.gate.guard import guarded
 
 OTHERS = ("127.0.0.2", "127.0.0.3", "::1")  # hosts that nobody may come to, at the port of the allowed one
 _BODY = b'{"data": {"id": "1", "type": "file"}, "matches": []}'

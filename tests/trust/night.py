@@ -42,13 +42,13 @@ from threatwalk.cli.queue import queue as queue_command  # noqa: E402
 from threatwalk.desk.analyze import Desk, Walker  # noqa: E402
 from threatwalk.desk.queue import Queue  # noqa: E402
 from threatwalk.desk.worlds import worlds  # noqa: E402
+from threatwalk.gate.gate import Caller, Gate  # noqa: E402
+from threatwalk.gate.recorder import Recorder, starts  # noqa: E402
 from threatwalk.learning.policy import Choice, View  # noqa: E402
 from threatwalk.reports.report import Pap, Report, Tlp  # noqa: E402
 from threatwalk.sample import parse  # noqa: E402
 from threatwalk.settings import Settings  # noqa: E402
 from threatwalk.sources import catalog  # noqa: E402
-from threatwalk.sources.gate import Caller, Gate  # noqa: E402
-from threatwalk.sources.recorder import Recorder, starts  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 
 from threatwalk.archive import database
+from threatwalk.gate.quota import Ledger
 from threatwalk.sources.filter import Quota
-from threatwalk.sources.quota import Ledger
 
 SOURCE = "counted"
 PERSON, RECORDER = 0, 2  # ranks: who waits for a person, and who for the night

@@ -13,10 +13,10 @@ from tests.trust.conftest import Trust
 from tests.trust.listeners import Listeners, watched
 
 from threatwalk.errors import UnavailableError
+from threatwalk.gate.guard import Allowed, guarded
+from threatwalk.gate.session import SourceSession, http_client
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.filter import Filter, Opsec, Quota, Session, Status
-from threatwalk.sources.guard import Allowed, guarded
-from threatwalk.sources.session import SourceSession, http_client
 
 PROPERTY = "requests leave only for allowed hosts, by whichever client"
 FIGURE = ">= 150 cases; 0 connections outside the allow list"

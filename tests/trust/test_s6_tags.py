@@ -14,14 +14,14 @@ from tests.trust.conftest import ROOT, Trust
 
 from threatwalk import params
 from threatwalk.analysis.walk import analyze
+from threatwalk.gate.benign import Benign
+from threatwalk.gate.gate import Caller, Gate
+from threatwalk.gate.recorder import Recorder, Start
 from threatwalk.learning.policy import Choice, View
 from threatwalk.pivot import Answer, Outcome, Pivot
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.benign import Benign
 from threatwalk.sources.filter import Filter, Opsec, Quota, Session, Status
-from threatwalk.sources.gate import Caller, Gate
-from threatwalk.sources.recorder import Recorder, Start
 
 PROPERTY = "TLP and PAP are inherited by found samples and enforced at egress"
 FIGURE = "1e5 random analyses, the policy's mask switched off: 0 forbidden (sample, source) sent"

@@ -17,9 +17,9 @@ import aiohttp
 from threatwalk.emulator import extras, feed, serve
 from threatwalk.emulator.world import World, make_world
 from threatwalk.errors import UnavailableError
+from threatwalk.gate.session import SourceSession, http_client
 from threatwalk.sample import Sample
 from threatwalk.sources.filter import Filter, NotKnownError
-from threatwalk.sources.session import SourceSession, http_client
 
 SEED, REPORTS = 7, 240
 IN_FLIGHT = 64

@@ -17,12 +17,12 @@ from threatwalk.archive.store import Archive
 from threatwalk.bench.emulated import IN_FLIGHT, Question, emulator, in_flight, key, reported, sessions, world
 from threatwalk.bench.row import Row, at_least
 from threatwalk.errors import DataError
+from threatwalk.gate.gate import Caller, Gate
+from threatwalk.gate.session import http_client
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sources.catalog import PAPER, filters
 from threatwalk.sources.filter import NotKnownError
-from threatwalk.sources.gate import Caller, Gate
-from threatwalk.sources.session import http_client
 
 SHARE = 0.8
 _SLICES = 10

@@ -12,12 +12,12 @@ from threatwalk import params
 from threatwalk.archive.store import Archive
 from threatwalk.bench.emulated import in_flight
 from threatwalk.bench.row import Row
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import otx
 from threatwalk.sources.filter import Session
-from threatwalk.sources.gate import Caller, Gate
 
 GROWTH = 5.0  # percent
 _WARM_UP = 0.1

@@ -17,11 +17,11 @@ from threatwalk.archive.store import Archive
 from threatwalk.bench.emulated import Body
 from threatwalk.bench.row import Row, at_least, at_most, told
 from threatwalk.errors import DataError
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sources.body import forget
 from threatwalk.sources.catalog import filters
-from threatwalk.sources.gate import Caller, Gate
 
 OVERHEAD, SHARE = 5.0, 0.5
 _ROUNDS, _CHUNK = 6, 20

@@ -20,8 +20,8 @@ from threatwalk.settings import Settings
 from threatwalk.sources import catalog
 
 if TYPE_CHECKING:
-    from threatwalk.sources.gate import Gate
-    from threatwalk.sources.recorder import Plan, Recorder
+    from threatwalk.gate.gate import Gate
+    from threatwalk.gate.recorder import Plan, Recorder
 
 _PAP = click.Choice([pap.value for pap in Pap])
 
@@ -123,8 +123,8 @@ async def _record(
     settings: Settings,
 ) -> dict[str, Any]:
     from threatwalk.archive.store import Archive
-    from threatwalk.sources import recorder
-    from threatwalk.sources.gate import Caller, Gate
+    from threatwalk.gate import recorder
+    from threatwalk.gate.gate import Caller, Gate
 
     start = recorder.starts(_read_reports(folder))
     if not start:

@@ -20,7 +20,7 @@ from threatwalk.sources import catalog
 from threatwalk.sources.filter import Filter, Opsec
 
 if TYPE_CHECKING:
-    from threatwalk.sources.breaker import Health
+    from threatwalk.gate.breaker import Health
 
 _TLP = click.Choice([tlp.value for tlp in Tlp])
 _PAP = click.Choice([pap.value for pap in Pap])
@@ -69,7 +69,7 @@ def warn_of_terms() -> None:
 def _healths(database: str) -> "Mapping[str, Health]":
     """How the sources fared; nothing where nobody ever asked on this machine."""
     from threatwalk.archive.database import engine
-    from threatwalk.sources.breaker import states
+    from threatwalk.gate.breaker import states
 
     _, separator, file = database.partition("sqlite:///")
     if separator and not Path(file).is_file():
@@ -214,7 +214,7 @@ async def _ask(
 ) -> tuple[Answer, int, str]:
     """The answer, the requests that it cost, and who learned of it."""
     from threatwalk.archive.store import Archive
-    from threatwalk.sources.gate import Caller, Gate
+    from threatwalk.gate.gate import Caller, Gate
 
     settings = Settings.from_env()
     archive = Archive.open(settings.database)

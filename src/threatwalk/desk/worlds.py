@@ -7,12 +7,12 @@ from threatwalk.archive.replay import replay
 from threatwalk.archive.store import Archive
 from threatwalk.desk.analyze import World
 from threatwalk.desk.queue import Wanted
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.params import Params
 from threatwalk.pivot import Answer
 from threatwalk.sample import Sample
 from threatwalk.settings import Settings
 from threatwalk.sources import catalog
-from threatwalk.sources.gate import Caller, Gate
 
 
 @asynccontextmanager

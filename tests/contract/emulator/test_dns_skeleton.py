@@ -14,10 +14,10 @@ from threatwalk.emulator.faults import Faults
 from threatwalk.emulator.serve import Emulator, start
 from threatwalk.emulator.world import Found
 from threatwalk.errors import UnavailableError
+from threatwalk.gate.session import SourceSession, http_client
 from threatwalk.sample import Sample, parse
 from threatwalk.sources.catalog import CATALOG
 from threatwalk.sources.filter import NotKnownError
-from threatwalk.sources.session import SourceSession, http_client
 
 SINCE = datetime(2024, 5, 6, tzinfo=UTC)
 DOMAIN, HOST, SERVICE = map(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from threatwalk.errors import AnswerError, QuotaError, UnavailableError
+from threatwalk.gate.guard import GuardError
 from threatwalk.sample import Sample, parse
 from threatwalk.sources.filter import NotKnownError
-from threatwalk.sources.guard import GuardError
 from threatwalk.sources.response import Response, ThrottledError, judged
 from threatwalk.sources.whois import filter_
 

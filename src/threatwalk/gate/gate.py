@@ -20,20 +20,21 @@ import sqlalchemy as sa
 
 from threatwalk import params, settings
 from threatwalk.errors import AnswerError, QuotaError, SampleError, UnavailableError
+from threatwalk.gate import known_good, quota, tables
+from threatwalk.gate.benign import Benign
+from threatwalk.gate.breaker import Breaker
+from threatwalk.gate.claims import Claims
+from threatwalk.gate.policy import Policy
+from threatwalk.gate.quota import Denied, Ledger
+from threatwalk.gate.session import SourceSession, http_client
+from threatwalk.gate.writer import Kept as Row
+from threatwalk.gate.writer import Writer
 from threatwalk.pivot import Answer, Outcome, Pivot, capped, renamed
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources import isc, known_good, quota, tables
-from threatwalk.sources.benign import Benign
-from threatwalk.sources.breaker import Breaker
-from threatwalk.sources.claims import Claims
+from threatwalk.sources import isc
 from threatwalk.sources.filter import Ask, Filter, NotKnownError, Quota, Read
-from threatwalk.sources.policy import Policy
-from threatwalk.sources.quota import Denied, Ledger
 from threatwalk.sources.response import DeniedError, NotInPlanError, ThrottledError
-from threatwalk.sources.session import SourceSession, http_client
-from threatwalk.sources.writer import Kept as Row
-from threatwalk.sources.writer import Writer
 
 _LOOK_S = 0.5  # how often an answer is looked for that another process asks for
 _LONG_WAIT_S = 120.0  # a source that asks for a longer pause is done for this run

@@ -1,12 +1,12 @@
 """Tags: what was found is as strict as the strictest sample that led to it."""
 
 import pytest
-from tests.unit.sources.conftest import Fake, MakeGate, filter_of
+from tests.unit.gate.conftest import Fake, MakeGate, filter_of
 
+from threatwalk.gate.recorder import Recorder, Start
+from threatwalk.gate.tags import Tags
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
-from threatwalk.sources.recorder import Recorder, Start
-from threatwalk.sources.tags import Tags
 
 A, B, C, D, E = (parse(f"ipv4:198.51.100.{n}") for n in range(1, 6))
 

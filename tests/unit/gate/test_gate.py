@@ -7,18 +7,18 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.sources.conftest import FOUND, IP, Clock, Fake, Kept, MakeGate, Store, filter_of
+from tests.unit.gate.conftest import FOUND, IP, Clock, Fake, Kept, MakeGate, Store, filter_of
 
 from threatwalk import params
 from threatwalk.errors import AnswerError, ParamsError, QuotaError, StoreError, UnavailableError
+from threatwalk.gate.gate import Gate
+from threatwalk.gate.guard import GuardError
+from threatwalk.gate.policy import Policy, strictest
+from threatwalk.gate.session import DeniedError, ThrottledError
 from threatwalk.pivot import Answer, Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
 from threatwalk.sources.filter import NotKnownError, Opsec, Session
-from threatwalk.sources.gate import Gate
-from threatwalk.sources.guard import GuardError
-from threatwalk.sources.policy import Policy, strictest
-from threatwalk.sources.session import DeniedError, ThrottledError
 
 
 async def ask(gate: Gate, sample: Sample = IP, *, name: str = "fake", **tags: object) -> Answer:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from weakref import WeakSet
 
 from threatwalk.errors import UnavailableError
-from threatwalk.sources.addresses import Address, address_of, addresses, is_address, is_never, is_public
+from threatwalk.gate.addresses import Address, address_of, addresses, is_address, is_never, is_public
 
 _PUBLIC_PORTS = {"https": 443, "": 43}  # where trusted hosts of other names listen; "": no URL
 _PORTS = {"https": 443, "http": 80}

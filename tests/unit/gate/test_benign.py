@@ -8,9 +8,9 @@ from pymispwarninglists import WarningList
 
 from threatwalk import params
 from threatwalk.errors import ParamsError
+from threatwalk.gate import known_good, tables
+from threatwalk.gate.benign import Benign, WarningLists, _folder, _load, among, hashes_in, listed
 from threatwalk.sample import Kind, parse
-from threatwalk.sources import known_good, tables
-from threatwalk.sources.benign import Benign, WarningLists, _folder, _load, among, hashes_in, listed
 
 GATE = params.load(Path(__file__).parents[3] / "params.yaml").gate
 

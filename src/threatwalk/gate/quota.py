@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from threatwalk.errors import SettingsError, StoreError
-from threatwalk.sources import tables
+from threatwalk.gate import tables
 from threatwalk.sources.filter import Quota
 
 _WAY_S = 1  # within which a granted request reaches its source

@@ -9,9 +9,10 @@ import structlog
 
 from threatwalk import params
 from threatwalk.errors import ParamsError, StoreError, UnavailableError
+from threatwalk.gate import tables
+from threatwalk.gate.benign import Benign, Check, WarningLists, among, hashes_in, listed
 from threatwalk.sample import Sample, parse
-from threatwalk.sources import nsrl, tables
-from threatwalk.sources.benign import Benign, Check, WarningLists, among, hashes_in, listed
+from threatwalk.sources import nsrl
 
 KNOWN = ("nsrl", "isc")
 _STALE = timedelta(days=1)

@@ -6,12 +6,12 @@ from click.testing import CliRunner
 
 from threatwalk.archive.store import Archive
 from threatwalk.cli.record import record
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.params import load
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import parse
 from threatwalk.sources import catalog
-from threatwalk.sources.gate import Caller, Gate
 
 ROOT = Path(__file__).parents[3]
 

@@ -3,15 +3,15 @@
 from datetime import date
 
 import pytest
-from tests.unit.sources.conftest import Clock, Fake, MakeGate, Store, filter_of
+from tests.unit.gate.conftest import Clock, Fake, MakeGate, Store, filter_of
 
 from threatwalk.errors import UnavailableError
+from threatwalk.gate.gate import Gate
+from threatwalk.gate.recorder import Recorder, plan, starts
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Report, Tlp
 from threatwalk.sample import Kind, Sample, parse
 from threatwalk.sources.filter import Filter, Opsec
-from threatwalk.sources.gate import Gate
-from threatwalk.sources.recorder import Recorder, plan, starts
 
 A, B, C, D = (parse(f"ipv4:198.51.100.{n}") for n in (1, 2, 3, 4))
 

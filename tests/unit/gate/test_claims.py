@@ -5,14 +5,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import sqlalchemy as sa
-from tests.unit.sources.conftest import FOUND, IP, Clock, Fake, MakeGate, Store, filter_of
+from tests.unit.gate.conftest import FOUND, IP, Clock, Fake, MakeGate, Store, filter_of
 
+from threatwalk.gate import tables
+from threatwalk.gate.claims import LEASE_S, Claims
+from threatwalk.gate.gate import Gate
 from threatwalk.pivot import Answer, Outcome
 from threatwalk.reports.report import Pap, Tlp
-from threatwalk.sources import tables
-from threatwalk.sources.claims import LEASE_S, Claims
 from threatwalk.sources.filter import Quota
-from threatwalk.sources.gate import Gate
 
 LIMITED = Quota(per_minute=1000)
 

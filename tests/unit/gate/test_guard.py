@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 import uvloop
 
-from threatwalk.sources.addresses import is_public
-from threatwalk.sources.guard import Allowed, GuardError, Refused, guarded, saw, split
+from threatwalk.gate.addresses import is_public
+from threatwalk.gate.guard import Allowed, GuardError, Refused, guarded, saw, split
 
 
 def nowhere(name: str, port: int) -> list[str]:
@@ -28,7 +28,7 @@ MOVED = Allowed([("http://127.0.0.1:8080/otx", True)])
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test begins without names that another one looked up."""
-    monkeypatch.setattr("threatwalk.sources.guard._seen", {})
+    monkeypatch.setattr("threatwalk.gate.guard._seen", {})
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from threatwalk import params
+from threatwalk.gate.gate import Caller, Gate
 from threatwalk.pivot import Outcome, Pivot
 from threatwalk.sample import Kind, Sample, parse
 from threatwalk.sources.filter import Filter, Opsec, Quota, Session, Status
-from threatwalk.sources.gate import Caller, Gate
 
 ROOT = Path(__file__).parents[3]
 IP = parse("ipv4:198.51.100.7")

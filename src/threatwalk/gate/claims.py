@@ -13,8 +13,8 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from threatwalk.errors import StoreError
+from threatwalk.gate import tables
 from threatwalk.sample import Sample
-from threatwalk.sources import tables
 
 LEASE_S = 30.0
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from threatwalk.gate.gate import Gate
+from threatwalk.gate.policy import strictest
+from threatwalk.gate.tags import Tags
 from threatwalk.pivot import Answer, Outcome
 from threatwalk.reports.report import Pap, Report, Tlp
 from threatwalk.sample import Sample
 from threatwalk.sources.filter import Filter
-from threatwalk.sources.gate import Gate
-from threatwalk.sources.policy import strictest
-from threatwalk.sources.tags import Tags
 
 _TRIES = 2  # a question that failed is asked once more, after all others of its hop
 _REST_STEP_S = 1.0

@@ -4,15 +4,15 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.unit.sources.conftest import FOUND, IP, Clock, Fake, MakeGate, Store, filter_of
+from tests.unit.gate.conftest import FOUND, IP, Clock, Fake, MakeGate, Store, filter_of
 
 from threatwalk.errors import UnavailableError
+from threatwalk.gate import tables
+from threatwalk.gate.gate import Gate
+from threatwalk.gate.quota import Denied, Ledger
 from threatwalk.pivot import Answer, Outcome, Pivot
 from threatwalk.reports.report import Pap, Tlp
-from threatwalk.sources import tables
 from threatwalk.sources.filter import Filter, Opsec, Quota, Status
-from threatwalk.sources.gate import Gate
-from threatwalk.sources.quota import Denied, Ledger
 from threatwalk.sources.response import NotInPlanError
 
 OPEN = {"tlp": Tlp.CLEAR, "pap": Pap.CLEAR, "active_dns": True}

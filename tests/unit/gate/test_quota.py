@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.unit.sources.conftest import IP, Clock, Fake, MakeGate, filter_of
+from tests.unit.gate.conftest import IP, Clock, Fake, MakeGate, filter_of
 
 from threatwalk.archive import database
 from threatwalk.errors import SettingsError
+from threatwalk.gate.gate import Caller
+from threatwalk.gate.quota import Denied, Ledger
+from threatwalk.gate.quota import parse as parse_quota
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
 from threatwalk.sources.filter import Quota, Session
-from threatwalk.sources.gate import Caller
-from threatwalk.sources.quota import Denied, Ledger
-from threatwalk.sources.quota import parse as parse_quota
 
 START = datetime(2026, 11, 23, 23, 59, 30, tzinfo=UTC)
 

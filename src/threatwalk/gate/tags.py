@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from threatwalk.gate.policy import strictest
 from threatwalk.reports.report import Tlp
 from threatwalk.sample import Sample
-from threatwalk.sources.policy import strictest
 
 
 class Tags:

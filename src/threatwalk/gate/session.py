@@ -14,10 +14,10 @@ from yarl import URL
 
 from threatwalk import __version__
 from threatwalk.errors import UnavailableError
+from threatwalk.gate.guard import Allowed, GuardError, guarded
+from threatwalk.gate.wire import UdpSocket, over_tcp
 from threatwalk.sources.filter import Filter
-from threatwalk.sources.guard import Allowed, GuardError, guarded
 from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged
-from threatwalk.sources.wire import UdpSocket, over_tcp
 
 _REDIRECTS = 3
 _REDIRECT = frozenset({301, 302, 303, 307, 308})

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from threatwalk.errors import StoreError
-from threatwalk.sources import tables
+from threatwalk.gate import tables
 
 _LOOK_S = 1.0  # how old our knowledge of what other processes met may be
 _NOTE_S = 60.0  # how often a success that changes nothing is written down
