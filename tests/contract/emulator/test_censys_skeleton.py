@@ -13,22 +13,11 @@ from tests.contract.emulator.test_skeletons import bodies, differences
 from threatwalk.emulator import censys, censys_legacy
 from threatwalk.emulator.http import Reply, Request
 from threatwalk.emulator.serve import Generated
-from threatwalk.emulator.world import make_world
 from threatwalk.sample import Kind, Sample
 
 KEY = "key"
 _IPS = {Kind.IPV4, Kind.IPV6}
 _NAMES = {Kind.DOMAIN, Kind.HOSTNAME}
-
-
-@pytest.fixture(scope="module")
-def world() -> Generated:
-    return Generated(make_world(3, 60))
-
-
-@pytest.fixture
-def providers(shared: Path) -> Path:
-    return shared / "data" / "providers"
 
 
 def widest(world: Generated, asked: set[Kind], found: set[Kind]) -> Sample:

@@ -20,8 +20,8 @@ def records(text: str) -> list[Any]:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("asked", ["example.org", "198.51.100.7"])
-def test_a_record_has_the_recorded_skeleton(shared: Path, asked: str) -> None:
-    folder = shared / "data" / "providers" / "circl_pdns"
+def test_a_record_has_the_recorded_skeleton(providers: Path, asked: str) -> None:
+    folder = providers / "circl_pdns"
     recorded = [record for path in folder.glob("*.txt") for record in records(path.read_text())]
 
     reply = ask(ROUTE, f"pdns/query/{asked}")

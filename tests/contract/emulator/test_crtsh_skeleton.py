@@ -10,13 +10,7 @@ from tests.contract.emulator.test_skeletons import bodies, differences
 from threatwalk.emulator import crtsh
 from threatwalk.emulator.http import Reply, Request
 from threatwalk.emulator.serve import Generated
-from threatwalk.emulator.world import make_world
 from threatwalk.sample import Kind
-
-
-@pytest.fixture(scope="module")
-def world() -> Generated:
-    return Generated(make_world(3, 60))
 
 
 def get(world: Generated, path: str = "", **query: str) -> Reply:
@@ -30,9 +24,9 @@ def search(world: Generated, name: str) -> Any:
 @pytest.mark.shared
 @pytest.mark.parametrize(("kind", "pattern"), [(Kind.DOMAIN, "%.{}"), (Kind.HOSTNAME, "{}")])
 def test_certificates_have_the_recorded_skeleton(
-    shared: Path, world: Generated, kind: Kind, pattern: str
+    providers: Path, world: Generated, kind: Kind, pattern: str
 ) -> None:
-    recorded = bodies(shared / "data" / "providers" / "crtsh", "crtsh__*.json", "mihari_*.json")
+    recorded = bodies(providers / "crtsh", "crtsh__*.json", "mihari_*.json")
     asked = [s for s in world.samples() if s.kind is kind and world.answer("crtsh", s)][:50]
     emulated = [search(world, pattern.format(s.value)) for s in asked]
 

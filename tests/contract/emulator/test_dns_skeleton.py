@@ -98,8 +98,10 @@ async def test_each_type_is_asked_and_served(sample: Sample, types: set[int], em
 
 
 @pytest.mark.shared
-async def test_the_answer_is_kept_in_the_form_of_the_recorded_ones(shared: Path, emulator: Emulator) -> None:
-    recorded = bodies(shared / "data" / "providers" / "dns_doh", "*.json")
+async def test_the_answer_is_kept_in_the_form_of_the_recorded_ones(
+    providers: Path, emulator: Emulator
+) -> None:
+    recorded = bodies(providers / "dns_doh", "*.json")
     async with asking("dns", emulator) as ask:
         emulated = json.loads(await ask(DOMAIN))["responses"]
 

@@ -10,15 +10,9 @@ from tests.contract.emulator.test_skeletons import bodies, differences
 from threatwalk.emulator import hashlookup
 from threatwalk.emulator.http import Reply, Request
 from threatwalk.emulator.serve import Generated
-from threatwalk.emulator.world import make_world
 from threatwalk.sample import Kind, Sample
 
 KNOWN_ONLY = [("MD5",), ("SHA-1",), ("FileName",)]  # where the world knows them
-
-
-@pytest.fixture(scope="module")
-def world() -> Generated:
-    return Generated(make_world(3, 60))
 
 
 def get(world: Generated, path: str, posted: bytes = b"") -> Reply:
@@ -36,17 +30,17 @@ def some(world: Generated, kind: Kind, count: int = 50) -> list[Sample]:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("kind", [Kind.MD5, Kind.SHA1, Kind.SHA256])
-def test_files_have_the_recorded_skeleton(shared: Path, world: Generated, kind: Kind) -> None:
+def test_files_have_the_recorded_skeleton(providers: Path, world: Generated, kind: Kind) -> None:
     names = ("hashlookup_readme_2.json", "hashlookup_readme_3.json", "polarity_details.json")
-    recorded = bodies(shared / "data" / "providers" / "nsrl", *names)
+    recorded = bodies(providers / "nsrl", *names)
     emulated = [body(world, f"lookup/{kind}/{s.value}") for s in some(world, kind)]
 
     assert differences(emulated, recorded, left_out=KNOWN_ONLY) == []
 
 
 @pytest.mark.shared
-def test_bulk_answers_have_the_recorded_skeleton(shared: Path, world: Generated) -> None:
-    recorded = bodies(shared / "data" / "providers" / "nsrl", "hashlookup_readme_4.json")
+def test_bulk_answers_have_the_recorded_skeleton(providers: Path, world: Generated) -> None:
+    recorded = bodies(providers / "nsrl", "hashlookup_readme_4.json")
     asked = some(world, Kind.MD5, 5)
     hashes = [s.value for s in asked] + ["0" * 32, "no hash"]
     emulated = body(world, "bulk/md5", orjson.dumps({"hashes": hashes}))

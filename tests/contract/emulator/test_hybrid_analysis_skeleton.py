@@ -6,12 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.contract.emulator.test_skeletons import KNOWN_ONLY, bodies, differences
+from tests.contract.emulator.test_skeletons import KNOWN_ONLY, bodies, differences, richest
 
-from threatwalk.emulator import feed
-from threatwalk.emulator.serve import KEY, Emulator, Generated, start
-from threatwalk.emulator.world import World, make_world
-from threatwalk.sample import Kind, Sample
+from threatwalk.emulator.serve import KEY, Emulator, Generated
+from threatwalk.sample import Kind
 
 pytestmark = pytest.mark.shared
 
@@ -19,20 +17,8 @@ AGENT = {"User-Agent": "Falcon Sandbox"}
 
 
 @pytest.fixture
-def recorded(shared: Path) -> Path:
-    return shared / "data" / "providers" / "hybridanalysis"
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return make_world(3, 60)
-
-
-@pytest.fixture
-async def emulator(world: World) -> AsyncIterator[Emulator]:
-    running = await start(Generated(world), feed.of_reports(world.reports))
-    yield running
-    await running.close()
+def recorded(providers: Path) -> Path:
+    return providers / "hybridanalysis"
 
 
 @pytest.fixture
@@ -42,18 +28,10 @@ async def client(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-def richest(world: World, kind: Kind) -> Sample:
-    answers = Generated(world)
-    return max(
-        (s for s in world.graph.samples if s.kind is kind),
-        key=lambda s: len({f.sample.kind for f in answers.answer("hybrid_analysis", s)}),
-    )
-
-
 async def test_overviews_and_summaries_have_the_recorded_skeleton(
-    recorded: Path, world: World, client: httpx.AsyncClient
+    recorded: Path, world: Generated, client: httpx.AsyncClient
 ) -> None:
-    asked = richest(world, Kind.SHA256)
+    asked = richest(world, "hybrid_analysis", Kind.SHA256)
 
     search = (await client.get("search/hash", params={"hash": asked.value})).json()
     overview = (await client.get(f"overview/{asked.value}")).json()
@@ -70,9 +48,9 @@ async def test_overviews_and_summaries_have_the_recorded_skeleton(
 
 
 async def test_a_search_for_a_term_has_the_recorded_skeleton(
-    recorded: Path, world: World, client: httpx.AsyncClient
+    recorded: Path, world: Generated, client: httpx.AsyncClient
 ) -> None:
-    address = richest(world, Kind.IPV4)
+    address = richest(world, "hybrid_analysis", Kind.IPV4)
 
     nothing = (await client.post("search/terms", data={"host": "203.0.113.77"})).json()
     found = (await client.post("search/terms", data={"host": address.value})).json()

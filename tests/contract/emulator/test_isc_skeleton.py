@@ -10,22 +10,12 @@ from tests.contract.emulator.test_skeletons import bodies, differences
 from threatwalk.emulator import isc
 from threatwalk.emulator.http import Reply, Request
 from threatwalk.emulator.serve import Generated
-from threatwalk.emulator.world import World, make_world
+from threatwalk.emulator.world import World
 from threatwalk.sample import Kind
 from threatwalk.sources.isc import read_research
 
 FEEDS = [("ip", "threatfeeds", name, *rest) for name in ("mastodon", "rosti") for rest in
          ((), ("firstseen",), ("lastseen",))]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made() -> World:
-    return make_world(3, 60)
-
-
-@pytest.fixture(scope="module")
-def world(made: World) -> Generated:
-    return Generated(made)
 
 
 def get(world: Generated, path: str, agent: str = "me@example.org", **query: str) -> Reply:
@@ -37,8 +27,8 @@ def body(world: Generated, path: str) -> Any:
 
 
 @pytest.mark.shared
-def test_records_have_the_recorded_skeleton(shared: Path, world: Generated) -> None:
-    recorded = bodies(shared / "data" / "providers" / "isc", "capture_ip*.json")
+def test_records_have_the_recorded_skeleton(providers: Path, world: Generated) -> None:
+    recorded = bodies(providers / "isc", "capture_ip*.json")
     asked = [s for s in world.samples() if s.kind is Kind.IPV4 and world.answer("isc", s)][:50]
     emulated = [body(world, f"api/ip/{s.value}") for s in asked]
 

@@ -40,11 +40,11 @@ def get(path: str, query: dict[str, str] | None = None) -> dict[str, Any]:
         ("example.org", "xsoar_host.json"),
     ],
 )
-def test_a_body_has_the_documented_skeleton(shared: Path, path: str, pattern: str) -> None:
+def test_a_body_has_the_documented_skeleton(providers: Path, path: str, pattern: str) -> None:
     body = get(path)
 
     assert body.get("value") != []
-    assert differences([body], bodies(shared / "data" / "providers" / "mdti", pattern)) == []
+    assert differences([body], bodies(providers / "mdti", pattern)) == []
 
 
 def test_pages_follow_each_other_until_all_is_told() -> None:

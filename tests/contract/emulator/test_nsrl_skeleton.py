@@ -19,16 +19,6 @@ Shape = dict[str, tuple[str, list[tuple[object, ...]]]]
 
 
 @pytest.fixture(scope="module")
-def made() -> World:
-    return make_world(3, 60)
-
-
-@pytest.fixture(scope="module")
-def world(made: World) -> Generated:
-    return Generated(made)
-
-
-@pytest.fixture(scope="module")
 def path(world: Generated, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("nsrl") / "rds.db"
     write(world, path)
@@ -44,8 +34,8 @@ def shape(db: sqlite3.Connection) -> Shape:
 
 
 @pytest.mark.shared
-def test_the_schema_is_the_published_one(shared: Path, path: Path) -> None:
-    published = shared / "data" / "providers" / "nsrl" / "RDSv3_2021.12.2_curated.schema.sql"
+def test_the_schema_is_the_published_one(providers: Path, path: Path) -> None:
+    published = providers / "nsrl" / "RDSv3_2021.12.2_curated.schema.sql"
     with closing(sqlite3.connect(":memory:")) as recorded, closing(sqlite3.connect(path)) as emulated:
         recorded.executescript(published.read_text())
 

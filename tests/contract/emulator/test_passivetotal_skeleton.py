@@ -41,9 +41,9 @@ ASKED = {"query": "example.org"}
     ],
 )
 def test_a_body_has_the_recorded_skeleton(
-    shared: Path, path: str, query: dict[str, str], patterns: tuple[str, ...]
+    providers: Path, path: str, query: dict[str, str], patterns: tuple[str, ...]
 ) -> None:
-    recorded = bodies(shared / "data" / "providers" / "passivetotal", *patterns)
+    recorded = bodies(providers / "passivetotal", *patterns)
 
     reply = ask(ROUTE, f"v2/{path}", query)
 

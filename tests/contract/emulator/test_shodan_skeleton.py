@@ -15,10 +15,8 @@ IP = parse("ipv4:198.51.100.7")
 
 
 @pytest.fixture
-def banners(shared: Path) -> list[Any]:
-    recorded = bodies(
-        shared / "data" / "providers" / "shodan", "mihari_Shodan*.json", "shodanx_Host__search*.json"
-    )
+def banners(providers: Path) -> list[Any]:
+    recorded = bodies(providers / "shodan", "mihari_Shodan*.json", "shodanx_Host__search*.json")
     return [banner for body in recorded for banner in body["matches"]]
 
 

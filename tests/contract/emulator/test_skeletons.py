@@ -1,16 +1,14 @@
 """The emulator's bodies have the keys and types of the recorded ones: no key of its own, none of the common ones left out."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from threatwalk.emulator import feed
-from threatwalk.emulator.serve import KEY, Emulator, Generated, start
-from threatwalk.emulator.world import World, make_world
+from threatwalk.emulator.serve import KEY, Emulator, Generated
 from threatwalk.sample import Kind, Sample
 
 pytestmark = pytest.mark.shared
@@ -96,27 +94,10 @@ def objects(value: Any, type_: str) -> Iterator[dict[str, Any]]:
             yield from objects(inner, type_)
 
 
-@pytest.fixture
-def providers(shared: Path) -> Path:
-    return shared / "data" / "providers"
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return make_world(3, 60)
-
-
-@pytest.fixture
-async def emulator(world: World) -> AsyncIterator[Emulator]:
-    running = await start(Generated(world), feed.of_reports(world.reports))
-    yield running
-    await running.close()
-
-
-def richest(world: World, source: str, *kinds: Kind) -> Sample:
+def richest(world: Generated, source: str, *kinds: Kind) -> Sample:
     """The sample of which a source knows the most kinds."""
     return max(
-        (s for s in world.graph.samples if s.kind in kinds),
+        (s for s in world.samples() if s.kind in kinds),
         key=lambda s: len({f.sample.kind for f in world.answer(source, s)}),
     )
 
@@ -138,7 +119,7 @@ async def get(url: str, **headers: str) -> Any:
 )
 async def test_virustotal_objects_have_the_recorded_skeleton(
     type_: str, collection: str, kinds: tuple[Kind, ...], relation: str,
-    providers: Path, world: World, emulator: Emulator,
+    providers: Path, world: Generated, emulator: Emulator,
 ) -> None:  # fmt: skip
     from threatwalk.emulator.vt_objects import identifier
 
@@ -153,10 +134,10 @@ async def test_virustotal_objects_have_the_recorded_skeleton(
 
 
 async def test_virustotal_pages_and_errors_have_the_recorded_skeleton(
-    providers: Path, world: World, emulator: Emulator
+    providers: Path, world: Generated, emulator: Emulator
 ) -> None:
     asked = max(
-        world.graph.samples, key=lambda s: len(world.answer("virustotal", s)) if s.kind is Kind.IPV4 else 0
+        world.samples(), key=lambda s: len(world.answer("virustotal", s)) if s.kind is Kind.IPV4 else 0
     )
     base = f"{emulator.endpoints['virustotal']}/api/v3"
     recorded = bodies(providers / "virustotal", "*resolutions*.json", "mihari_VirusTotal_with*.json")
@@ -191,7 +172,7 @@ async def test_virustotal_pages_and_errors_have_the_recorded_skeleton(
 )
 async def test_sections_of_open_threat_exchange_have_the_recorded_skeleton(
     section: str, kinds: tuple[Kind, ...], patterns: tuple[str, ...],
-    providers: Path, world: World, emulator: Emulator,
+    providers: Path, world: Generated, emulator: Emulator,
 ) -> None:  # fmt: skip
     from urllib.parse import quote
 
@@ -219,7 +200,9 @@ async def test_sections_of_open_threat_exchange_have_the_recorded_skeleton(
     assert found + lacking == []
 
 
-async def test_pulses_have_the_recorded_skeleton(providers: Path, world: World, emulator: Emulator) -> None:
+async def test_pulses_have_the_recorded_skeleton(
+    providers: Path, world: Generated, emulator: Emulator
+) -> None:
     asked = richest(world, "otx", Kind.MD5, Kind.SHA256)
     base, key = f"{emulator.endpoints['otx']}/api/v1", {"X-OTX-API-KEY": KEY}
     general = await get(f"{base}/indicators/file/{asked.value}/general", **key)
@@ -232,9 +215,11 @@ async def test_pulses_have_the_recorded_skeleton(providers: Path, world: World, 
     assert differences([whole], bodies(providers / "otx", "otx_ruby_pulse_get.json")) == []
 
 
-async def test_shodan_has_the_recorded_skeleton(providers: Path, world: World, emulator: Emulator) -> None:
+async def test_shodan_has_the_recorded_skeleton(
+    providers: Path, world: Generated, emulator: Emulator
+) -> None:
     asked = max(
-        (s for s in world.graph.samples if s.kind is Kind.IPV4),
+        (s for s in world.samples() if s.kind is Kind.IPV4),
         key=lambda s: any(f.sample.kind is Kind.IPV4 for f in world.answer("shodan", s)),
     )
     base = emulator.endpoints["shodan"]
@@ -257,12 +242,12 @@ async def test_shodan_has_the_recorded_skeleton(providers: Path, world: World, e
     ) == []  # fmt: skip
 
 
-async def test_rdap_has_the_recorded_skeleton(providers: Path, world: World, emulator: Emulator) -> None:
+async def test_rdap_has_the_recorded_skeleton(providers: Path, world: Generated, emulator: Emulator) -> None:
     domain = next(
-        s for s in world.graph.samples
+        s for s in world.samples()
         if s.kind is Kind.DOMAIN and s.value.endswith(".com") and world.answer("whois", s)
     )  # fmt: skip
-    address = next(s for s in world.graph.samples if s.kind is Kind.IPV4)
+    address = next(s for s in world.samples() if s.kind is Kind.IPV4)
     base = emulator.endpoints["rdap"] + "/"
     rdap = providers / "rdap"
     domains = bodies(rdap, "whoisit_domain*.json", "icann_home.moscow.json", "icann_domain_afnic_fr.json")

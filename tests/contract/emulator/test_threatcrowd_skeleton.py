@@ -1,35 +1,20 @@
 """ThreatCrowd's emulated reports have the keys and types of the recorded ones, and its quirks."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.contract.emulator.test_skeletons import bodies, differences, get, richest
 
-from threatwalk.emulator import feed
-from threatwalk.emulator.serve import Emulator, Generated, start
-from threatwalk.emulator.world import World, make_world
+from threatwalk.emulator.serve import Emulator, Generated
 from threatwalk.sample import Kind
 
 pytestmark = pytest.mark.shared
 
 
 @pytest.fixture
-def recorded(shared: Path) -> Path:
-    return shared / "data" / "providers" / "threatcrowd"
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return make_world(3, 60)
-
-
-@pytest.fixture
-async def emulator(world: World) -> AsyncIterator[Emulator]:
-    running = await start(Generated(world), feed.of_reports(world.reports))
-    yield running
-    await running.close()
+def recorded(providers: Path) -> Path:
+    return providers / "threatcrowd"
 
 
 async def report(emulator: Emulator, name: str, parameter: str, value: str) -> Any:
@@ -37,7 +22,9 @@ async def report(emulator: Emulator, name: str, parameter: str, value: str) -> A
     return await get(url)
 
 
-async def test_a_domain_has_the_recorded_skeleton(recorded: Path, world: World, emulator: Emulator) -> None:
+async def test_a_domain_has_the_recorded_skeleton(
+    recorded: Path, world: Generated, emulator: Emulator
+) -> None:
     asked = richest(world, "threatcrowd", Kind.DOMAIN)
 
     body = await report(emulator, "domain", "domain", asked.value)
@@ -53,7 +40,7 @@ async def test_what_is_not_known_has_the_recorded_body(recorded: Path, emulator:
 
 
 async def test_addresses_and_files_have_the_keys_that_the_interface_describes(
-    world: World, emulator: Emulator
+    world: Generated, emulator: Emulator
 ) -> None:
     address, md5 = richest(world, "threatcrowd", Kind.IPV4), richest(world, "threatcrowd", Kind.MD5)
 
@@ -66,11 +53,9 @@ async def test_addresses_and_files_have_the_keys_that_the_interface_describes(
     assert of_file.keys() - {"votes"} == {"md5", "sha1", "scans", "ips", "domains", "hashes"} | common
 
 
-async def test_placeholders_stand_among_the_values(world: World, emulator: Emulator) -> None:
-    domains = [s for s in world.graph.samples if s.kind is Kind.DOMAIN and world.answer("threatcrowd", s)][
-        :20
-    ]
-    files = [s for s in world.graph.samples if s.kind is Kind.MD5 and world.answer("threatcrowd", s)][:40]
+async def test_placeholders_stand_among_the_values(world: Generated, emulator: Emulator) -> None:
+    domains = [s for s in world.samples() if s.kind is Kind.DOMAIN and world.answer("threatcrowd", s)][:20]
+    files = [s for s in world.samples() if s.kind is Kind.MD5 and world.answer("threatcrowd", s)][:40]
 
     of_domains = [await report(emulator, "domain", "domain", s.value) for s in domains]
     of_files = [await report(emulator, "file", "resource", s.value) for s in files]

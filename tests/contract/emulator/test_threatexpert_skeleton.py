@@ -3,7 +3,7 @@ headings and columns, and what every recorded page has.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,7 @@ import pytest
 from lxml import html
 from tests.contract.emulator.test_skeletons import richest
 
-from threatwalk.emulator import feed
-from threatwalk.emulator.serve import Emulator, Generated, start
-from threatwalk.emulator.world import World, make_world
+from threatwalk.emulator.serve import Emulator, Generated
 from threatwalk.sample import Kind
 
 pytestmark = pytest.mark.shared
@@ -62,21 +60,9 @@ def shared_by_all(pages: Iterable[Structure]) -> Structure:
 
 
 @pytest.fixture(scope="module")
-def recorded(shared: Path) -> list[Structure]:
-    folder = shared / "data" / "providers" / "threatexpert"
+def recorded(providers: Path) -> list[Structure]:
+    folder = providers / "threatexpert"
     return [structure(path.read_text(encoding="latin-1")) for path in sorted(folder.glob("report_*.html"))]
-
-
-@pytest.fixture(scope="module")
-def world() -> World:
-    return make_world(3, 60)
-
-
-@pytest.fixture
-async def emulator(world: World) -> AsyncIterator[Emulator]:
-    running = await start(Generated(world), feed.of_reports(world.reports))
-    yield running
-    await running.close()
 
 
 async def page(emulator: Emulator, path: str) -> httpx.Response:
@@ -85,9 +71,9 @@ async def page(emulator: Emulator, path: str) -> httpx.Response:
 
 
 async def test_reports_are_built_as_the_recorded_ones(
-    recorded: list[Structure], world: World, emulator: Emulator
+    recorded: list[Structure], world: Generated, emulator: Emulator
 ) -> None:
-    known = [s for s in world.graph.samples if s.kind is Kind.MD5 and world.answer("threatexpert", s)]
+    known = [s for s in world.samples() if s.kind is Kind.MD5 and world.answer("threatexpert", s)]
     asked = [richest(world, "threatexpert", Kind.MD5), *known[:40]]
     emulated = [structure((await page(emulator, f"report.aspx?md5={s.value}")).text) for s in asked]
 
@@ -112,10 +98,10 @@ async def test_an_unknown_md5_is_sent_to_the_search(emulator: Emulator) -> None:
 
 
 async def test_a_search_is_a_list_of_four_columns_as_clients_read_it(
-    world: World, emulator: Emulator
+    world: Generated, emulator: Emulator
 ) -> None:
     asked = max(
-        (s for s in world.graph.samples if s.kind is Kind.HOSTNAME),
+        (s for s in world.samples() if s.kind is Kind.HOSTNAME),
         key=lambda s: len(world.answer("threatexpert", s)),
     )
     found = {f.sample.value for f in world.answer("threatexpert", asked)}

@@ -10,7 +10,6 @@ from tests.contract.emulator.test_skeletons import bodies, differences
 from threatwalk.emulator import threatfox
 from threatwalk.emulator.http import Request
 from threatwalk.emulator.serve import Generated
-from threatwalk.emulator.world import make_world
 from threatwalk.sample import Kind, Sample
 
 PUBLISHED = {
@@ -18,11 +17,6 @@ PUBLISHED = {
     "malware_samples",
 }  # in the API's documentation; the recorded entry was quoted without them
 SAMPLE = {"time_stamp", "md5_hash", "sha256_hash", "malware_bazaar"}
-
-
-@pytest.fixture(scope="module")
-def world() -> Generated:
-    return Generated(make_world(3, 60))
 
 
 def post(world: Generated, question: object) -> Any:
@@ -41,8 +35,10 @@ def search(world: Generated, s: Sample) -> Any:
 @pytest.mark.parametrize(
     "kinds", [(Kind.IPV4,), (Kind.DOMAIN, Kind.HOSTNAME), (Kind.URL,), (Kind.MD5,), (Kind.SHA256,)], ids=str
 )
-def test_entries_have_the_recorded_skeleton(shared: Path, world: Generated, kinds: tuple[Kind, ...]) -> None:
-    (recorded,) = bodies(shared / "data" / "providers" / "threatfox", "docs_ioc.json")
+def test_entries_have_the_recorded_skeleton(
+    providers: Path, world: Generated, kinds: tuple[Kind, ...]
+) -> None:
+    (recorded,) = bodies(providers / "threatfox", "docs_ioc.json")
     asked = [s for s in world.samples() if s.kind in kinds and world.answer("threatfox", s)][:50]
     emulated = [search(world, s) for s in asked]
     entries = [row for body in emulated for row in body["data"]]
@@ -53,8 +49,8 @@ def test_entries_have_the_recorded_skeleton(shared: Path, world: Generated, kind
 
 
 @pytest.mark.shared
-def test_nothing_known_has_the_recorded_skeleton(shared: Path, world: Generated) -> None:
-    recorded = bodies(shared / "data" / "providers" / "threatfox", "no_result.json")
+def test_nothing_known_has_the_recorded_skeleton(providers: Path, world: Generated) -> None:
+    recorded = bodies(providers / "threatfox", "no_result.json")
     nothing = post(world, {"query": "search_ioc", "search_term": "never-seen.example.com"})
 
     assert nothing["query_status"] == "no_result"

@@ -11,7 +11,6 @@ from tests.contract.emulator.test_skeletons import bodies, differences
 from threatwalk.emulator import urlhaus
 from threatwalk.emulator.http import Request
 from threatwalk.emulator.serve import Generated
-from threatwalk.emulator.world import make_world
 from threatwalk.sample import Kind, Sample
 
 PAYLOAD_OF_A_URL = {
@@ -38,11 +37,6 @@ PAYLOAD = {
 URL_OF_A_PAYLOAD = {"url_id", "url", "url_status", "urlhaus_reference", "filename", "firstseen", "lastseen"}
 
 
-@pytest.fixture(scope="module")
-def world() -> Generated:
-    return Generated(make_world(3, 60))
-
-
 def post(world: Generated, path: str, **form: str) -> Any:
     request = Request("POST", path, {}, {"auth-key": "k"}, "", urlencode(form).encode())
     return orjson.loads(urlhaus.route(world, "k")(request).body)
@@ -53,8 +47,8 @@ def known(world: Generated, *kinds: Kind) -> list[Sample]:
 
 
 @pytest.mark.shared
-def test_a_host_s_body_has_the_recorded_skeleton(shared: Path, world: Generated) -> None:
-    detailed, by_host = bodies(shared / "data" / "providers" / "urlhaus", "*.json")
+def test_a_host_s_body_has_the_recorded_skeleton(providers: Path, world: Generated) -> None:
+    detailed, by_host = bodies(providers / "urlhaus", "*.json")
     hosts = known(world, Kind.IPV4, Kind.DOMAIN, Kind.HOSTNAME)[:50]
     emulated = [post(world, "v1/host/", host=s.value) for s in hosts]
 

@@ -22,8 +22,8 @@ def past(asked: str, *found: str) -> dict[str, list[Body]]:
 
 
 @pytest.fixture
-def recorded(shared: Path) -> list[Any]:
-    return bodies(shared / "data" / "providers" / "virustotal", "*.json")
+def recorded(providers: Path) -> list[Any]:
+    return bodies(providers / "virustotal", "*.json")
 
 
 def every(recorded: list[Any], type_: str) -> list[dict[str, Any]]:

@@ -38,8 +38,8 @@ def labels(text: str) -> set[str]:
         ("example.com", "asyncwhois_tld_*.txt"),
     ],
 )
-def test_a_text_has_the_labels_of_the_recorded_ones(shared: Path, domain: str, recorded: str) -> None:
-    folder = shared / "data" / "providers" / "whois"
+def test_a_text_has_the_labels_of_the_recorded_ones(providers: Path, domain: str, recorded: str) -> None:
+    folder = providers / "whois"
     known = set().union(*(labels(path.read_text(errors="replace")) for path in folder.glob(recorded)))
 
     emulated = labels(whois.text(Registered(), domain))
