@@ -4,12 +4,12 @@ import gzip
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.http_server import Answer, HttpServer, Request, respond
 
 from threatwalk.errors import SettingsError, UnavailableError
 from threatwalk.params import Feed, Form
@@ -26,39 +26,19 @@ def event(uuid: str, domain: str) -> bytes:
     ).encode()
 
 
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Server:
+class Server(HttpServer):
     """A web server on loopback that counts what it is asked."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.url += "/feed/"
         self.files: dict[str, bytes] = {}
         self.odd: dict[str, Answer] = {}
         self.asked: Counter[str] = Counter()
         self.unchanged: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
-        server = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.answer(self)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._http.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/feed/"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: Request) -> None:
         name = request.path.rpartition("/")[2]
         self.asked[name] += 1
         self.headers.append(dict(request.headers))
@@ -81,15 +61,6 @@ class Server:
         manifest = json.loads(self.files.get("manifest.json", b"{}"))
         manifest[IDS[number]] = {"info": "A", "timestamp": timestamp}
         self.files["manifest.json"] = json.dumps(manifest).encode()
-
-
-def respond(request: BaseHTTPRequestHandler, status: int, body: bytes = b"", **headers: str) -> None:
-    request.send_response(status)
-    for name, value in headers.items():
-        request.send_header(name.replace("_", "-"), value)
-    request.send_header("Content-Length", str(len(body)))
-    request.end_headers()
-    request.wfile.write(body)
 
 
 @pytest.fixture
@@ -243,7 +214,7 @@ async def test_a_feed_whose_events_all_fail_is_unavailable(server: Server, tmp_p
 async def test_a_body_that_is_cut_off_is_a_failure_and_not_a_document(server: Server, tmp_path: Path) -> None:
     name = f"{IDS[2]}.json"
 
-    def cut(request: BaseHTTPRequestHandler) -> None:
+    def cut(request: Request) -> None:
         request.send_response(200)
         request.send_header("Content-Length", "1000")
         request.end_headers()
@@ -307,35 +278,13 @@ async def test_a_killed_sync_goes_on_where_it_was(
     assert len(store.load(tmp_path / "r/osint").documents) == 5
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="feeds")
-    yield client
-    client.close()
-    server.stop()
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-async def test_a_feed_in_a_bucket_is_fetched_once(bucket: Any, tmp_path: Path) -> None:
+async def test_a_feed_in_a_bucket_is_fetched_once(s3: Any, tmp_path: Path) -> None:
+    s3.create_bucket(Bucket="feeds")
     manifest = {uuid: {"info": "A", "timestamp": 1} for uuid in IDS}
-    bucket.put_object(Bucket="feeds", Key="osint/manifest.json", Body=json.dumps(manifest))
+    s3.put_object(Bucket="feeds", Key="osint/manifest.json", Body=json.dumps(manifest))
     for number, uuid in enumerate(IDS):
-        bucket.put_object(Bucket="feeds", Key=f"osint/{uuid}.json", Body=event(uuid, f"evil{number}.com"))
+        s3.put_object(Bucket="feeds", Key=f"osint/{uuid}.json", Body=event(uuid, f"evil{number}.com"))
 
     first, second = await collect("s3://feeds/osint", tmp_path), await collect("s3://feeds/osint/", tmp_path)
     third = await collect("s3://feeds/osint/", tmp_path)

@@ -1,13 +1,11 @@
 """Documents for people on their whole way: from a folder or a bucket, through the store, into the dataset."""
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import boto3
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from moto.server import ThreadedMotoServer
 
 from threatwalk.cli.reports import collect
 from threatwalk.params import load
@@ -49,25 +47,11 @@ def folder(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="inbox")
+def bucket(s3: Any) -> str:
+    s3.create_bucket(Bucket="inbox")
     for name, data in DOCUMENTS.items():
-        client.put_object(Bucket="inbox", Key=f"reports/{name}", Body=data)
-    yield "s3://inbox/reports"
-    client.close()
-    server.stop()
+        s3.put_object(Bucket="inbox", Key=f"reports/{name}", Body=data)
+    return "s3://inbox/reports"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")  # of moto's server

@@ -1,13 +1,12 @@
 """Collecting from a server of our own that speaks MISP's REST search on loopback."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.http_server import HttpServer, Request, respond
 
 from threatwalk.errors import SettingsError, ThreatwalkError, UnavailableError
 from threatwalk.params import Feed, Form
@@ -23,38 +22,17 @@ def uuid(number: int) -> str:
     return f"5a3c2fcd-8328-42bb-a95e-4f4402de{number:04x}"
 
 
-class Misp:
+class Misp(HttpServer):
     """A MISP server: its events, what it was asked, and how it misbehaves."""
 
+    protocol = "HTTP/1.1"
+
     def __init__(self) -> None:
+        super().__init__()
         self.events: dict[int, dict[str, Any]] = {}
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
         self.broken: dict[str, tuple[int, bytes]] = {}  # path -> status, body
         self.key = KEY
-        misp = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self._any({})
-
-            def do_POST(self) -> None:
-                self._any(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-            def _any(self, asked: dict[str, Any]) -> None:
-                misp.asked.append((self.command, self.path, asked))
-                status, body = misp.answer(self.path, asked, self.headers["Authorization"])
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None: ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
 
     def publish(self, number: int, at: int, *domains: str, **more: Any) -> None:
         self.events[number] = {
@@ -63,12 +41,17 @@ class Misp:
             "Attribute": [{"type": "domain", "value": domain, "uuid": uuid(number + 500)} for domain in domains], **more,
         }  # fmt: skip
 
-    def answer(self, path: str, asked: dict[str, Any], key: str | None) -> tuple[int, bytes]:
-        if path in self.broken:
-            return self.broken[path]
-        if key != self.key:
-            return 403, json.dumps({"name": "Authentication failed.", "url": path}).encode()
-        return 200, json.dumps(self._said(path, asked)).encode()
+    def answer(self, request: Request) -> None:
+        length = int(request.headers["Content-Length"] or 0)
+        asked = json.loads(request.rfile.read(length) or b"{}")
+        self.asked.append((request.command, request.path, asked))
+        if request.path in self.broken:
+            status, body = self.broken[request.path]
+        elif request.headers["Authorization"] != self.key:
+            status, body = 403, json.dumps({"name": "Authentication failed.", "url": request.path}).encode()
+        else:
+            status, body = 200, json.dumps(self._said(request.path, asked)).encode()
+        respond(request, status, body, Content_Type="application/json")
 
     def _said(self, path: str, asked: dict[str, Any]) -> Any:
         match path:
@@ -97,12 +80,10 @@ class Misp:
 def misp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Misp]:
     monkeypatch.setattr(misp_server, "PAGE", 2)
     made = Misp()
-    threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True).start()
     for number in range(5):
         made.publish(number, 100_000 + number, f"evil{number}.com")
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 async def collect(misp: Misp, home: Path, key: str | None = KEY) -> Synced:
@@ -206,8 +187,7 @@ async def test_a_wrong_key_and_none_are_said_with_the_name_of_the_variable(
 
 
 async def test_a_server_that_is_away_is_unavailable(misp: Misp, tmp_path: Path) -> None:
-    misp.server.shutdown()
-    misp.server.server_close()
+    misp.close()
 
     with pytest.raises(UnavailableError):
         await collect(misp, tmp_path)

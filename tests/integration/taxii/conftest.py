@@ -5,10 +5,8 @@ import json
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from taxii2client.v21 import Collection
+from tests.integration import http_server
+from tests.integration.http_server import Answer, HttpServer, Request
 
 from threatwalk.params import Feed, Form
 from threatwalk.reports import store
@@ -24,7 +24,6 @@ from threatwalk.reports.feed import Synced, sync
 
 TYPE = "application/taxii+json;version=2.1"
 PAGE = 3  # objects that each server gives at once, whatever is asked for
-Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Corpus:
@@ -80,7 +79,7 @@ class Desk:
         }
 
 
-class Server:
+class Server(HttpServer):
     """A collection as the specification has it; every object is added a second after the one before.
 
     `odd` maps the number of a question for objects (from 1) to what answers it instead.
@@ -91,6 +90,8 @@ class Server:
     id = str(UUID(int=77 + (4 << 76) + (1 << 63)))
 
     def __init__(self) -> None:
+        super().__init__()
+        self.url += f"{self.root}/collections/{self.id}/"
         self.added: list[tuple[str, dict[str, Any]]] = []
         self.odd: dict[int, Answer] = {}
         self.asked: list[dict[str, str]] = []
@@ -103,28 +104,6 @@ class Server:
         self.pending_polls = 0
         self.refused: set[str] = set()
         self._tokens: dict[str, int] = {}
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.get(self)
-
-            def do_POST(self) -> None:
-                server.post(self)
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self._http.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}{self.root}/collections/{self.id}/"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
 
     def add(self, *objects: dict[str, Any], second: int | None = None) -> None:
         for item in objects:
@@ -132,7 +111,10 @@ class Server:
             self.added.append((f"2020-03-01T{at // 3600:02}:{at // 60 % 60:02}:{at % 60:02}.000000Z", item))
         self.added.sort(key=lambda one: one[0])
 
-    def get(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: Request) -> None:
+        (self.post if request.command == "POST" else self.get)(request)
+
+    def get(self, request: Request) -> None:
         self.headers.append(dict(request.headers))
         if request.headers.get("Authorization") not in {basic("user:secret:word"), "Bearer tok-en"}:
             respond(request, 401, {"title": "who are you"})
@@ -176,7 +158,7 @@ class Server:
             case _:
                 respond(request, 404, {"title": "no such thing"})
 
-    def _objects(self, request: BaseHTTPRequestHandler, query: dict[str, str]) -> None:
+    def _objects(self, request: Request, query: dict[str, str]) -> None:
         latest: dict[str, tuple[str, dict[str, Any]]] = {}
         for at, item in self.added:
             latest[item["id"]] = (at, item)
@@ -199,7 +181,7 @@ class Server:
         )
         respond(request, 200, envelope, **added)
 
-    def post(self, request: BaseHTTPRequestHandler) -> None:
+    def post(self, request: Request) -> None:
         body = request.rfile.read(int(request.headers["Content-Length"]))
         if len(body) > self.max_content_length:
             respond(request, 413, {"title": "too long"})
@@ -228,15 +210,9 @@ def basic(key: str) -> str:
     return f"Basic {base64.b64encode(key.encode()).decode()}"
 
 
-def respond(
-    request: BaseHTTPRequestHandler, status: int, body: Any = b"", *, kind: str = TYPE, **headers: str
-) -> None:
+def respond(request: Request, status: int, body: Any = b"", *, kind: str = TYPE, **headers: str) -> None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request.send_response(status)
-    for name, value in {"Content-Type": kind, "Content-Length": str(len(data)), **headers}.items():
-        request.send_header(name.replace("_", "-"), value)
-    request.end_headers()
-    request.wfile.write(data)
+    http_server.respond(request, status, data, Content_Type=kind, **headers)
 
 
 @pytest.fixture
