@@ -165,6 +165,12 @@ def ask(job: Job, *line: str, folder: Path | None = None) -> str:
     return done.stdout
 
 
+def enqueue(job: Job, indicators: Path, *options: str) -> int:
+    """Queue a file's indicators as TLP:CLEAR and PAP:CLEAR; returns how many. Raises what `ask` raises."""
+    ask(job, "queue", "add", "--file", str(indicators), "--tlp", "clear", "--pap", "clear", *options)
+    return len(indicators.read_text(encoding="utf-8").splitlines())
+
+
 def _finished(job: Job) -> list[Path]:
     """Folders of the results of this job's done indicators."""
     rows = [json.loads(line) for line in ask(job, "queue", "list", "--json").splitlines()]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from threatwalk.demo.drive import Job, Journal, ask, run_job
+from threatwalk.demo.drive import Job, Journal, enqueue, run_job
 from threatwalk.demo.platform import Ports, commands, platform_environment
 from threatwalk.demo.services import Service
 
@@ -64,19 +64,4 @@ def _start(job: Job, journal: Journal) -> Sequence[Service]:
 
 def _queue(job: Job, _dataset: Path, _journal: Journal) -> int:
     """Queue the held-back trailheads: made up, hence TLP:CLEAR and PAP:CLEAR with active DNS chosen."""
-    indicators = job.home / "indicators.txt"
-    ask(
-        job,
-        "queue",
-        "add",
-        "--file",
-        str(indicators),
-        "--tlp",
-        "clear",
-        "--pap",
-        "clear",
-        "--active-dns",
-        "--note",
-        "demo",
-    )
-    return len(indicators.read_text(encoding="utf-8").splitlines())
+    return enqueue(job, job.home / "indicators.txt", "--active-dns", "--note", "demo")

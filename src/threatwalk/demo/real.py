@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet
 import yaml
 
-from threatwalk.demo.drive import Job, Journal, ask, run_job, scores
+from threatwalk.demo.drive import Job, Journal, ask, enqueue, run_job, scores
 from threatwalk.demo.platform import Ports, platform_environment
 from threatwalk.demo.services import Service
 from threatwalk.errors import UsageError
@@ -112,19 +112,6 @@ def _queue(job: Job, dataset: Path, _journal: Journal) -> int:
     draw = random.Random(0)
     held_out = draw.sample(sorted(goals), min(INDICATORS, len(goals)))
     indicators = job.home / "indicators.txt"
-    lines = sorted({draw.choice(sorted(goals[report])) for report in held_out})
-    indicators.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    ask(
-        job,
-        "queue",
-        "add",
-        "--file",
-        str(indicators),
-        "--tlp",
-        "clear",
-        "--pap",
-        "clear",
-        "--note",
-        "held-out",
-    )
-    return len(lines)
+    drawn = {draw.choice(sorted(goals[report])) for report in held_out}
+    indicators.write_text("".join(f"{one}\n" for one in sorted(drawn)), encoding="utf-8")
+    return enqueue(job, indicators, "--note", "held-out")
