@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +16,9 @@ PROJECT = Path(__file__).resolve().parents[3]
 _run_id = click.option(
     "--id", "run_id", envvar="THREATWALK_RUN", required=True, help="Any text; default: THREATWALK_RUN."
 )
+_home = partial(click.option, "--home", type=click.Path(path_type=Path), help="Where it keeps its things.")
+_airflow_port = click.option("--airflow-port", envvar="AIRFLOW_PORT", default=8080, show_default=True)
+_mlflow_port = click.option("--mlflow-port", envvar="MLFLOW_PORT", default=5000, show_default=True)
 
 
 @click.group()
@@ -73,14 +77,9 @@ def _stop_in_order(_signum: int, _frame: FrameType | None) -> None:
 
 
 @click.command()
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    default=PROJECT / "var" / "demo",
-    help="Where it keeps its things.",
-)
-@click.option("--airflow-port", envvar="AIRFLOW_PORT", default=8080, show_default=True)
-@click.option("--mlflow-port", envvar="MLFLOW_PORT", default=5000, show_default=True)
+@_home(default=PROJECT / "var" / "demo")
+@_airflow_port
+@_mlflow_port
 def demo(home: Path, airflow_port: int, mlflow_port: int) -> None:
     """Run the main job on a made-up internet: five DAGs, a trained policy, analysed indicators."""
     from threatwalk.demo import made_up
@@ -97,14 +96,9 @@ def demo(home: Path, airflow_port: int, mlflow_port: int) -> None:
     required=True,
     help="A folder with reports/ and, where there are any, answers/ or public pivot trails.",
 )
-@click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    default=PROJECT / "var" / "real",
-    help="Where it keeps its things.",
-)
-@click.option("--airflow-port", envvar="AIRFLOW_PORT", default=8080, show_default=True)
-@click.option("--mlflow-port", envvar="MLFLOW_PORT", default=5000, show_default=True)
+@_home(default=PROJECT / "var" / "real")
+@_airflow_port
+@_mlflow_port
 def real(corpus: Path, home: Path, airflow_port: int, mlflow_port: int) -> None:
     """Run the main job on real published data, from the archive alone: nothing is asked of anybody."""
     from threatwalk.demo import real as on_real
