@@ -9,33 +9,14 @@ from dataclasses import dataclass, field
 import dns.message
 import dns.rrset
 import pytest
+from tests.unit.gate.conftest import filter_of
 
 from threatwalk.errors import UnavailableError
 from threatwalk.gate.guard import GuardError
 from threatwalk.gate.session import DeniedError, SourceSession, ThrottledError, http_client
-from threatwalk.sample import Kind, Sample
-from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
+from threatwalk.sources.filter import NotKnownError
 
 SECRET = "a-key-nobody-may-see"
-
-
-async def _unused(_: Sample, __: Session) -> str:
-    return ""
-
-
-def source(**endpoints: str) -> Filter:
-    return Filter(
-        "fake",
-        "Fake",
-        accepts=frozenset({Kind.IPV4}),
-        yields=frozenset(),
-        opsec=Opsec.THIRD_PARTY,
-        quota=Quota(),
-        status=Status.LIVE,
-        terms="",
-        endpoints=dict.fromkeys(endpoints, "https://fake.example"),
-        ask=_unused,
-    )
 
 
 @dataclass
@@ -52,7 +33,7 @@ async def session(
 ) -> AsyncIterator[SourceSession]:
     async with http_client(timeout_s=timeout_s) as http:
         made = SourceSession(
-            source(**endpoints),
+            filter_of(endpoints=dict.fromkeys(endpoints, "https://fake.example")),
             http=http,
             endpoints=endpoints,
             key=SECRET,

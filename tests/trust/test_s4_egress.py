@@ -11,12 +11,11 @@ import pytest
 from tests.trust.clients import CLIENTS, Fetch
 from tests.trust.conftest import Trust
 from tests.trust.listeners import Listeners, watched
+from tests.unit.gate.conftest import filter_of
 
 from threatwalk.errors import UnavailableError
 from threatwalk.gate.guard import Allowed, guarded
 from threatwalk.gate.session import SourceSession, http_client
-from threatwalk.sample import Kind, Sample
-from threatwalk.sources.filter import Filter, Opsec, Quota, Session, Status
 
 PROPERTY = "requests leave only for allowed hosts, by whichever client"
 FIGURE = ">= 150 cases; 0 connections outside the allow list"
@@ -214,24 +213,6 @@ async def test_a_package_with_its_own_transport(name: str, trust: Trust, listene
     assert ok, (outside, home, free)
 
 
-def source(endpoints: dict[str, str]) -> Filter:
-    async def ask(_: Sample, __: Session) -> str:
-        return ""
-
-    return Filter(
-        "fake",
-        "Fake",
-        accepts=frozenset({Kind.IPV4}),
-        yields=frozenset(),
-        opsec=Opsec.THIRD_PARTY,
-        quota=Quota(),
-        status=Status.LIVE,
-        terms="",
-        endpoints=endpoints,
-        ask=ask,
-    )
-
-
 @asynccontextmanager
 async def session(
     moved: dict[str, str], *, public: str = "https://fake.example", http: aiohttp.ClientSession | None = None
@@ -240,7 +221,7 @@ async def session(
 
     async with http or http_client(timeout_s=3, per_host=4) as client:
         made = SourceSession(
-            source(dict.fromkeys(moved, public)),
+            filter_of(endpoints=dict.fromkeys(moved, public)),
             http=client,
             endpoints=moved,
             key=None,

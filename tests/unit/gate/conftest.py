@@ -91,7 +91,7 @@ def limits() -> params.Gate:
 
 
 def filter_of(
-    ask: Callable[[Sample, Session], Awaitable[str]],
+    ask: Callable[[Sample, Session], Awaitable[str]] | None = None,
     *,
     name: str = "fake",
     opsec: Opsec = Opsec.THIRD_PARTY,

@@ -35,14 +35,8 @@ class Scripted:
     def moved(self, name: str) -> bool:
         return not self.public
 
-    async def get(
-        self,
-        url: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> str:
-        return judged("scripted", await self.request("GET", url, params=params, headers=headers))
+    async def get(self, url: str, **more: Any) -> str:
+        return judged("scripted", await self.request("GET", url, **more))
 
     async def post(self, url: str, **_: Any) -> str:
         raise NotImplementedError(url)
