@@ -8,8 +8,9 @@ import ipaddress
 import re
 import socket
 import unicodedata
+from bisect import bisect
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import idna
@@ -81,6 +82,13 @@ _FANGED_COLON = re.compile(r"[\[({]:[\])}]")
 _FANGED_AT = re.compile(r"[\[({]\s?(?:@|at)\s?[\])}]", re.IGNORECASE)
 _FANGED_TAIL = re.compile(r"[\[({](?:(\.|:|/)|dot)[\])}]", re.IGNORECASE)
 _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address inside IPv6
+_LONGEST_IDN = 59  # characters of a label beside `xn--`
+# Lower case letters that UTS 46 leaves as they are, however they stand together; the mapping takes longer than all else.
+_needs_no_mapping = re.compile("[a-z0-9._\\-ß-öø-ÿά-ώа-џא-תء-غف-يぁ-ゖァ-ヺー\u4e00-\u9fff가-힣]+").fullmatch
+# Hebrew, Arabic and the other scripts that are written from right to left.
+_may_be_right_to_left = re.compile(
+    "[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
+).search
 _DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PORT = re.compile(r":([0-9]{1,5})\Z")
 
@@ -220,49 +228,63 @@ def _name(raw: str) -> str:
 
 def _mended(refanged: str, raw: str) -> str:
     value = refanged.rstrip(".").lower()
-    if not value.isascii():
-        value = _punycode(value[:254])
+    if not value.isascii() and len(value) <= 253:
+        value = _punycode(value)
     if len(value) > 253 or not _is_name(value):
         raise _wrong(raw, "host name")
     return value
 
 
-def _plain_label(label: str) -> str:
-    """The label of a name in Punycode where it has plain letters only, which need no rules; "" else.
+def _punycode(name: str) -> str:
+    """A name as DNS carries it: mapped as UTS 46 says and taken as browsers take it, emoji too.
 
-    The rules take longer than all else that is done with a name.
+    The rules of IDNA 2008 beyond that take ten times as long and refuse names that resolve.
     """
-    if label.isascii():
-        return label if label.isalnum() and label == label.lower() else ""
-    if not all(map(_is_plain_letter, label)):
-        return ""
-    made = f"xn--{_bootstring(label)}"
-    return made if len(made) < 64 and unicodedata.is_normalized("NFC", label) else ""
+    try:
+        mapped = name if _needs_no_mapping(name) else idna.uts46_remap(name, std3_rules=False)
+        return ".".join([label if label.isascii() else _ascii_label(label) for label in mapped.split(".")])
+    except idna.IDNAError as err:
+        raise _wrong(name, "host name") from err
+
+
+@lru_cache(maxsize=256)  # top-level domains and labels that come again
+def _ascii_label(label: str) -> str:
+    if len(label) > _LONGEST_IDN or label.startswith("xn--") or unicodedata.category(label[0])[0] == "M":
+        raise idna.IDNAError("too long, or begins as no label does")
+    if _may_be_right_to_left(label):
+        idna.check_bidi(label)
+    return f"xn--{_bootstring(label)}"
 
 
 def _bootstring(label: str) -> str:
-    """A label as RFC 3492 encodes it, in a third of the time that the library's codec takes."""
-    made = [c for c in label if c < "\x80"]
-    basic = done = len(made)
-    if made:
+    """A label as RFC 3492 encodes it, in time that grows with its length; that of the library's codec grows
+    with the square.
+    """
+    made, places, others = [], [], []  # places: of the characters that the decoder knows by then, in order
+    for at, c in enumerate(label):
+        if c < "\x80":
+            made.append(c)
+            places.append(at)
+        else:
+            others.append((c, at))
+    basic = done = len(places)
+    if basic:
         made.append("-")
-    codes = list(map(ord, label))
-    delta, bias, last = 0, 72, 128
-    for code in sorted({c for c in codes if c >= 128}):
-        delta += (code - last) * (done + 1)
-        for c in codes:
-            if c < code:
-                delta += 1
-            elif c == code:
-                rest, base = delta, 36
-                while rest >= (least := 1 if base <= bias else min(base - bias, 26)):
-                    made.append(_DIGITS[least + (rest - least) % (36 - least)])
-                    rest, base = (rest - least) // (36 - least), base + 36
-                made.append(_DIGITS[rest])
-                done += 1
-                bias = _bias(delta // (700 if done == basic + 1 else 2), done)
-                delta = 0
-        delta, last = delta + 1, code + 1
+    bias, last, since = 72, 128, 0
+    for c, place in sorted(others):
+        code, at = ord(c), bisect(places, place)
+        places.insert(at, place)
+        done += 1
+        delta = rest = (code - last) * done + at - since
+        last, since = code, at + 1
+        edge = 36 - bias
+        while rest >= (least := 1 if edge < 1 else min(edge, 26)):
+            rest -= least
+            made.append(_DIGITS[least + rest % (36 - least)])
+            rest //= 36 - least
+            edge += 36
+        made.append(_DIGITS[rest])
+        bias = _bias(delta // (700 if done == basic + 1 else 2), done)
     return "".join(made)
 
 
@@ -272,34 +294,6 @@ def _bias(delta: int, done: int) -> int:
     while delta > 455:
         delta, bias = delta // 35, bias + 36
     return bias + 36 * delta // (delta + 38)
-
-
-@cache
-def _is_plain_letter(char: str) -> bool:
-    """Whether IDNA 2008 takes a character as it is, wherever it stands in a label."""
-    if char.isascii():
-        return char.isdigit() or char.islower()
-    if unicodedata.category(char) not in {"Ll", "Lo"} or unicodedata.bidirectional(char) != "L":
-        return False
-    try:
-        return idna.encode(char, uts46=True) == b"xn--" + char.encode("punycode")
-    except (idna.IDNAError, UnicodeError):
-        return False
-
-
-def _punycode(name: str) -> str:
-    """A name as DNS carries it. IDNA 2008 first; IDNA 2003 still knows what it forbids (emoji)."""
-    labels = [_plain_label(label) for label in name.split(".")]
-    if all(labels):
-        return ".".join(labels)
-    try:
-        return idna.encode(name, uts46=True).decode()
-    except (idna.IDNAError, UnicodeError):
-        pass
-    try:
-        return name.encode("idna").decode()
-    except UnicodeError as err:
-        raise _wrong(name, "host name") from err
 
 
 def _named(raw: str) -> Sample:

@@ -208,12 +208,13 @@ def test_a_hostile_text_is_refused_in_a_millisecond_per_kilobyte(kind: Kind, pie
     assert time.process_time() - started < 3 * 0.004 + 0.01
 
 
-@given(
-    st.text(alphabet="abz019üßаяαλ例漢ı्\u0301\u05d0", min_size=1, max_size=12).filter(
-        lambda label: not label.isascii()
-    )
+_LETTERS = st.one_of(
+    st.sampled_from("abz019üßаяαλ例漢ı्\u0301\u05d0"), st.characters(categories=("Ll", "Lo", "Lm"))
 )
-def test_plain_letters_need_no_rules_of_idna(label: str) -> None:
+
+
+@given(st.text(_LETTERS, min_size=1, max_size=12).filter(lambda label: not label.isascii()))
+def test_a_name_that_idna_2008_takes_is_what_it_says(label: str) -> None:
     name = f"{label}.example.com"
     try:
         by_the_rules = idna.encode(name, uts46=True).decode()
@@ -221,6 +222,20 @@ def test_plain_letters_need_no_rules_of_idna(label: str) -> None:
         return
 
     assert host(name).value == by_the_rules
+
+
+@given(st.text("ab09-üя例😀☃", min_size=1, max_size=25).filter(lambda label: not label.isascii()))
+def test_what_idna_2008_forbids_and_browsers_open_is_a_name(label: str) -> None:
+    assert host(f"{label}.com").value == f"xn--{label.encode('punycode').decode()}.com"
+
+
+@pytest.mark.parametrize(
+    "label", ["\u0301a", "אa", "a\u0661", "\u0378", "xn--ü", "ü" * 60, "".join(map(chr, range(0x4E00, 0x4E00 + 50 * 99, 99)))],
+    ids=["a mark first", "both directions", "arabic digit", "unassigned", "encoded twice", "long", "long when encoded"],
+)  # fmt: skip
+def test_what_no_browser_opens_is_no_name(label: str) -> None:
+    with pytest.raises(SampleError):
+        host(f"{label}.com")
 
 
 @given(
