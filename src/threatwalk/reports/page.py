@@ -11,6 +11,11 @@ from threatwalk.reports import markup
 from threatwalk.reports.gather import day, plain
 
 _HEAD = re.compile(rb"<(?:!doctype\s+html|html|head|body)[\s>]", re.IGNORECASE)
+# A page's encoding, where HTML lets it stand: in a byte order mark (or as two bytes a character), or near the beginning.
+_DECLARED = re.compile(
+    rb"\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff|.?\0)|<meta[^>]*charset|<\?xml[^>]*encoding", re.IGNORECASE
+)
+_DECLARED_WITHIN = 4096  # bytes; the standard's 1,024 are too few for some publishers
 # A page's frame, what no browser shows, and what people type.
 _UNREAD = {"script", "style", "noscript", "template", "head", "nav", "footer", "aside", "form", "iframe", "svg",
            "object", "button", "select", "textarea"}  # fmt: skip
@@ -51,13 +56,26 @@ def content(data: bytes, path: str) -> Content:
         DocumentError: it is too large, or no page.
     """
     markup.check(data, path)
+    parser = html.HTMLParser(no_network=True, remove_comments=True, remove_pis=True, encoding=_encoding(data))
     try:
-        root = html.document_fromstring(
-            data, parser=html.HTMLParser(no_network=True, remove_comments=True, remove_pis=True)
-        )
+        root = html.document_fromstring(data, parser=parser)
     except (etree.LxmlError, ValueError) as err:
         raise DocumentError(f"{path}: is no web page: {err}") from err
     return Content(_title(root), _published(root), _text(root))
+
+
+def _encoding(data: bytes) -> str | None:
+    """How a page is written that does not say so itself; None where it does.
+
+    Without a word libxml2 takes every page for Latin-1, which makes names of others out of those in UTF-8.
+    """
+    if _DECLARED.search(data[:_DECLARED_WITHIN]):
+        return None
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "windows-1252"
+    return "utf-8"
 
 
 def _title(root: html.HtmlElement) -> str:

@@ -6,6 +6,7 @@ from threatwalk.errors import DocumentError
 from threatwalk.reports import markup
 from threatwalk.reports.read import parse
 from threatwalk.reports.report import Report, Tlp
+from threatwalk.sample import Kind, sample
 
 PAGE = """<!DOCTYPE html>
 <html><head><title>Vendor | Loader</title><meta property="article:published_time" content="2026-03-04T05:06:07Z">
@@ -31,6 +32,21 @@ def test_a_page_is_what_people_read_on_it(path: str) -> None:
     assert report.published == date(2026, 3, 4)
     assert report.tlp is Tlp.AMBER
     assert {one.value for one in report.goal} == {"evil.com", "203.0.113.7", "198.51.100.9"}
+
+
+@pytest.mark.parametrize(
+    ("said", "encoding"),
+    [("", "utf-8"), ("", "windows-1252"), ('<meta charset="iso-8859-1">', "iso-8859-1"),
+     ('<meta http-equiv="Content-Type" content="text/html; charset=windows-1252">', "windows-1252"), ("", "utf-16")],
+    ids=["nothing, utf-8", "nothing, windows", "latin", "windows", "mark"],
+)  # fmt: skip
+def test_a_page_is_read_as_it_is_written_even_where_it_does_not_say(said: str, encoding: str) -> None:
+    page = f"<html><head>{said}</head><body><p>Bücher – it calls bücher[.]example[.]com</p></body></html>"
+    data = page.replace("–", "-" if encoding == "iso-8859-1" else "–").encode(encoding)
+
+    (report,) = parse(data, path="x.html")
+
+    assert report.goal == {sample(Kind.HOSTNAME, "xn--bcher-kva.example.com")}
 
 
 def test_a_page_without_words_about_itself_has_its_files_name() -> None:
