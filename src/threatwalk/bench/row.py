@@ -6,10 +6,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`goal` is what the value is held against, as in `>= 0.5`; None where there is none, and `ok` is true."""
+    """`goal` is what the value is held against, as in `>= 0.5`; None where there is none, and `ok` is true.
+
+    `value` is None where it could not be measured; `unit` says then why, and what helps.
+    """
 
     figure: str
-    value: float
+    value: float | None
     unit: str
     goal: str | None
     ok: bool
@@ -31,3 +34,8 @@ def at_most(figure: str, value: float, unit: str, goal: float) -> Row:
 def told(figure: str, value: float, unit: str) -> Row:
     """A figure without a goal."""
     return Row(figure, value, unit, None, True)
+
+
+def missing(figure: str, why: str, goal: str) -> Row:
+    """A figure that this installation cannot measure."""
+    return Row(figure, None, f"not measured: {why}", goal, ok=False)

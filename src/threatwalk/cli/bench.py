@@ -1,13 +1,24 @@
 """`threatwalk bench`: measurements of ourselves, as rows with their goals."""
 
 import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from threatwalk.cli.options import params_option
 from threatwalk.params import Params
+from threatwalk.settings import Settings
+
+if TYPE_CHECKING:
+    from threatwalk.bench.row import Row
 
 _SOURCES = ("gate_overhead", "emulator_rate", "read_rate", "memory_growth")
+_REPORTS = (
+    "misp_vs_pymisp", "stix2_vs_stix2parse", "stix1_vs_pythonstix", "text_vs_fastest", "misp_floor", "stix2_floor",
+    "stix1_floor", "two_processes", "memory_200mb",
+)  # fmt: skip
 
 
 @click.group()
@@ -29,12 +40,54 @@ def sources(params: Params, figures: tuple[str, ...], questions: int | None, as_
     """
     from threatwalk.bench.sources import rows
 
-    def say(text: str) -> None:
-        click.echo(text, err=True)
+    _show(rows(figures or _SOURCES, params.gate, questions=questions, say=_say), as_json=as_json)
 
-    for row in rows(figures or _SOURCES, params.gate, questions=questions, say=say):
+
+@bench.command()
+@click.option(
+    "--corpus",
+    type=click.Path(path_type=Path),
+    default=Path("../shared/data/reports"),
+    show_default=True,
+    help="Folder of reports.",
+)
+@click.option(
+    "--figure", "figures", type=click.Choice(_REPORTS), multiple=True, help="Only this one; repeatable."
+)
+@click.option("--files", "most", type=click.IntRange(1), help="Read no more than so many of each form.")
+@click.option(
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Of times, the least counts."
+)
+@click.option(
+    "--peers",
+    type=click.Path(path_type=Path),
+    help="Python that has the other readers; default: the one that scripts/peers makes.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each row.")
+def reports(
+    corpus: Path, figures: tuple[str, ...], most: int | None, rounds: int, peers: Path | None, as_json: bool
+) -> None:
+    """Readers of reports against PyMISP, stix2, python-stix, three text libraries, and the bare parsers.
+
+    Ratios on the same files within one run, each side in processes of its own; progress goes to stderr. About ten
+    minutes, most of them the other readers'.
+    """
+    from threatwalk.bench.reports import rows
+
+    python = peers or Settings.from_env().home / "bench" / "bin" / "python"
+    _show(rows(figures or _REPORTS, corpus, python, most=most, rounds=rounds, say=_say), as_json=as_json)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _show(rows: Iterable["Row"], *, as_json: bool) -> None:
+    for row in rows:
         if as_json:
             click.echo(json.dumps(row.as_json()))
+        elif row.value is None:
+            click.echo(f"{row.figure:26} {row.unit} ({row.goal})")
         else:
             mark = "" if row.goal is None else "reached" if row.ok else "NOT REACHED"
             click.echo(f"{row.figure:26} {row.value:10.3g} {row.unit:14} {row.goal or '':8} {mark}".rstrip())

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from threatwalk.cli.options import params_option
 from threatwalk.errors import DataError, DocumentError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.params import Feed, Form, Params
 from threatwalk.reports import quarantine, store
+from threatwalk.reports.many import cores, each
 from threatwalk.reports.read import LARGEST, files, parse, read
 from threatwalk.reports.report import Report
 from threatwalk.settings import Settings, key
@@ -31,34 +33,46 @@ def _say(text: str) -> None:
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per report and line.")
-def extract(paths: tuple[Path, ...], as_json: bool) -> None:
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Read with so many processes; default: one for each core."
+)
+def extract(paths: tuple[Path, ...], as_json: bool, jobs: int | None) -> None:
     """Read the reports in files and folders: MISP, STIX 1 and 2, text, tables, HTML and PDF, told by their content.
 
-    A file that cannot be read is named, copied to quarantine with the reason, and stops nothing.
+    A file that cannot be read is named, copied to quarantine with the reason, and stops nothing. The order is that of
+    the paths, however many processes read.
     """
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
-    show: Callable[[Report], None] = _print_json if as_json else _Table()
     counts: Counter[str] = Counter()
     folder = Settings.from_env().quarantine / "extract"
     for root in paths:
-        for path in files(root):
-            try:
-                for report in read(path, root):
-                    show(report)
-                    counts["reports"] += 1
-            except (DocumentError, OSError) as err:
+        work = partial(_extracted, root=root, show=_json_line if as_json else _lines)
+        for path, lines, reason in each(work, files(root), jobs or cores()):
+            sys.stdout.buffer.writelines(lines)
+            counts["reports"] += len(lines)
+            if reason:
                 counts["rejected"] += 1
-                _reject(path, folder, err)
-    if isinstance(show, _Table):
-        show.close(counts)
+                _reject(path, folder, reason)
+    if not as_json:
+        click.echo(f"{counts['reports']} reports; {counts['rejected']} files could not be read")
     if counts["rejected"] and not counts["reports"]:
         raise DataError(f"none of {counts['rejected']} files is a report that can be read")
 
 
-def _reject(path: Path, folder: Path, err: Exception) -> None:
-    reason = str(err)
+def _extracted(path: Path, root: Path, show: Callable[[Report], bytes]) -> tuple[Path, list[bytes], str]:
+    """The reports of a file as they are printed, and why it cannot be read, if so."""
+    lines: list[bytes] = []
+    try:
+        for report in read(path, root):
+            lines.append(show(report))  # noqa: PERF401 - one by one: those before a failure count
+    except (DocumentError, OSError) as err:
+        return path, lines, str(err)
+    return path, lines, ""
+
+
+def _reject(path: Path, folder: Path, reason: str) -> None:
     kept = ""
     if path.is_file() and path.stat().st_size <= LARGEST:
         try:
@@ -68,13 +82,17 @@ def _reject(path: Path, folder: Path, err: Exception) -> None:
     _say(f"{reason}{kept}")
 
 
-def _print_json(report: Report) -> None:
-    _print_line(_as_json(report))
-
-
 def _print_line(line: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(_encoded(line))
+
+
+def _json_line(report: Report) -> bytes:
+    return _encoded(_as_json(report))
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _as_json(report: Report) -> dict[str, Any]:
@@ -96,21 +114,17 @@ def _as_json(report: Report) -> dict[str, Any]:
     }
 
 
-class _Table:
-    """Reports as lines for a person: date, TLP, number of samples of each kind, title and place."""
-
-    def __call__(self, report: Report) -> None:
-        kinds = Counter(str(one.kind) for one in report.goal)
-        held = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no samples"
-        notes = [f"{len(report.rejected)} values rejected"] if report.rejected else []
-        notes += ["recovered"] if report.recovered else []
-        click.echo(
-            f"{report.published or 'undated   '}  {report.tlp or '-':<12} {_shown(report.title or report.id)}\n"
-            f"            {held}{''.join(f'; {note}' for note in notes)}  ({_shown(report.path)})"
-        )
-
-    def close(self, counts: Counter[str]) -> None:
-        click.echo(f"{counts['reports']} reports; {counts['rejected']} files could not be read")
+def _lines(report: Report) -> bytes:
+    """A report for a person: date, TLP, number of samples of each kind, title and place."""
+    kinds = Counter(str(one.kind) for one in report.goal)
+    held = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "no samples"
+    notes = [f"{len(report.rejected)} values rejected"] if report.rejected else []
+    notes += ["recovered"] if report.recovered else []
+    text = (
+        f"{report.published or 'undated   '}  {report.tlp or '-':<12} {_shown(report.title or report.id)}\n"
+        f"            {held}{''.join(f'; {note}' for note in notes)}  ({_shown(report.path)})\n"
+    )
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _shown(text: str) -> str:
