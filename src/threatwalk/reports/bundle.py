@@ -24,7 +24,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}\Z")
 _UNDATED = "1970-01-01T00:00:00.000Z"  # created and modified of a report whose date is unknown
 _CAMPAIGN, _RECOVERED = "threatwalk:campaign=", "threatwalk:recovered"
 
-_KEPT = ("source", "path", "publisher", "revision")  # of a report, as external references
+_KEPT = ("source", "path", "publisher", "revision", "form")  # of a report, as external references
 
 _TYPES = {
     Kind.IPV4: "ipv4-addr",

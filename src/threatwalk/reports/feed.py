@@ -100,7 +100,7 @@ class _Sync:
 
     def _has(self, name: str, version: str) -> bool:
         known = self._state.documents.get(name)
-        return known is not None and known.version == version and known.withdrawn is None
+        return known is not None and known.version == version and (known.withdrawn is None or known.revoked)
 
     def _withdraw(self, listed: dict[str, str], now: str) -> None:
         for name, document in self._state.documents.items():

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from threatwalk.errors import DocumentError
@@ -46,6 +47,9 @@ class Keeper:
         if not found:
             document.status = Status.NO_REPORT
         store.put(self.folder, self.state, name, document, data if found else None)
+        if document.revoked:
+            store.withdraw(self.folder, document, datetime.now(UTC).isoformat(timespec="seconds"))
+            self.done.withdrawn += 1
 
 
 def _describe(document: Document, name: str, data: bytes) -> int:
@@ -56,9 +60,10 @@ def _describe(document: Document, name: str, data: bytes) -> int:
     for report in parse(data, path=name):  # a document may hold many: a year of tweets, say
         if not found:
             document.title = report.title or name
-            document.publisher = report.publisher
+            document.publisher, document.revision = report.publisher, report.revision
             document.published = report.published.isoformat() if report.published else None
             document.tlp = None if report.tlp is None else str(report.tlp)
+        document.revoked = report.revoked and (document.revoked or not found)  # all of them are
         found += 1
         document.samples += len(report.goal)
         right = right or report.id == event

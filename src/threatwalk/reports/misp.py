@@ -152,6 +152,8 @@ def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -
         revision=_revision(event),
         places=places,
         ties=tuple(gathering.ties),
+        form="misp",
+        revoked=event.get("deleted") not in _UNDELETED,
     )
 
 

@@ -40,20 +40,22 @@ def read(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
     """
     if _BESIDE.fullmatch(PurePosixPath(path).name):
         return
-    report = _read(data, path, source)
+    form, report = _read(data, path, source)
     if report:
-        yield report
+        yield replace(report, form=form)
 
 
-def _read(data: bytes, path: str, source: str) -> Report | None:
+def _read(data: bytes, path: str, source: str) -> tuple[str, Report | None]:
     if pdf.recognises(data):
         title, content = pdf.content(data, path)
-        return text.read(content, path=path, source=source, title=title)
+        return "pdf", text.read(content, path=path, source=source, title=title)
     if recognises(data, path):
         found = page.content(data, path)
-        return text.read(found.text, path=path, source=source, title=found.title, published=found.published)
+        return "html", text.read(
+            found.text, path=path, source=source, title=found.title, published=found.published
+        )
     if not is_text(path):
-        return None
+        return "", None
     content, guessed = text.decode(data, path)
     rows = tables.recognise(content, named=PurePosixPath(path).suffix.lower() in _TABLES)
     report = (
@@ -61,4 +63,4 @@ def _read(data: bytes, path: str, source: str) -> Report | None:
         if rows
         else text.read(content, path=path, source=source, recovered=guessed)
     )
-    return report and replace(report, places=Lines(content, report.goal))
+    return "table" if rows else "text", report and replace(report, places=Lines(content, report.goal))

@@ -46,7 +46,8 @@ class Report:
     `campaign` groups reports that the publisher itself ties together. `goal` is the sample set.
     `publisher` and `revision` are who published it and which state of it this is, as the document says ("": it
     says nothing). `places` tells where samples stood first: uuid of the attribute, id of the STIX object, line of a
-    text. `ties` are what the report itself ties together.
+    text. `ties` are what the report itself ties together. `form` is the document's: misp, stix1, stix2, tweets, text,
+    table, html, pdf. `revoked`: the publisher says in the document itself that it takes the report back.
     """
 
     id: str
@@ -63,6 +64,8 @@ class Report:
     revision: str = ""
     places: Mapping[Sample, str] = field(default_factory=dict, compare=False, repr=False)
     ties: tuple[relation.Tie, ...] = field(default=(), compare=False, repr=False)
+    form: str = field(default="", compare=False)
+    revoked: bool = False
 
     def related(self) -> dict[Pivot, str]:
         """The pivots that the report itself tells, and what it calls each; made when they are asked for."""

@@ -231,6 +231,7 @@ def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Re
         revision=package.revision,
         places=places,
         ties=(*package.gathering.ties, *_ties(package)),
+        form="stix1",
     )
 
 

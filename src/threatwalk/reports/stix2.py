@@ -103,6 +103,8 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
         revision=plain(about.get("modified"), 40),
         places=places,
         ties=tuple(gathering.ties),
+        form="stix2",
+        revoked=about.get("revoked") is True,
     )
 
 

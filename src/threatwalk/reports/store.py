@@ -37,7 +37,8 @@ class Document:
     """What is known of one document of a feed.
 
     `version` is what the feed calls its present state, `validator` what its server wants to hear to
-    tell whether it changed; `withdrawn` is when it was no longer listed (ISO 8601, UTC), else None.
+    tell whether it changed; `withdrawn` is when it was no longer listed (ISO 8601, UTC), else None. `revoked`: it is
+    listed, and says itself that it is taken back. `revision` is which state of the report this is, as it says.
     """
 
     version: str
@@ -51,6 +52,8 @@ class Document:
     withdrawn: str | None = None
     validator: str = ""
     publisher: str = ""
+    revision: str = ""
+    revoked: bool = False
 
 
 @dataclass(slots=True)

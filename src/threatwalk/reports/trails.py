@@ -156,6 +156,7 @@ def _day(content: BinaryIO, where: str) -> Iterator[Report]:
             path=where,
             rejected=tuple(one.rejected),
             publisher=one.author,
+            form="tweets",
         )
 
 

@@ -23,6 +23,9 @@ SCHEMA = pa.schema(
         ("tlp", pa.string()),
         ("source", pa.string()),
         ("campaign", pa.string()),
+        ("publisher", pa.string()),
+        ("revision", pa.string()),
+        ("form", pa.string()),
         ("kind", pa.string()),
         ("value", pa.string()),
     ]
@@ -55,7 +58,8 @@ def run(
     Beside `reports` comes RELATIONS, what each report itself ties together.
 
     A report has between `ingest.min_samples` and `ingest.max_samples` samples. Of reports with one id the
-    first counts, in the order of their paths. A file that cannot be read is counted and stops nothing.
+    first counts, in the order of their paths; one that its publisher took back does not. A file that cannot be read
+    is counted and stops nothing.
 
     Raises:
         DataError: the corpus has no reports folder, or nothing in it is a report.
@@ -110,7 +114,9 @@ def _kept(found: Iterable[Report], params: Params, counts: Counter[str]) -> Iter
         counts["reports_read"] += 1
         counts["reports_recovered"] += report.recovered
         counts["values_rejected"] += len(report.rejected)
-        if len(report.goal) < params.ingest.min_samples:
+        if report.revoked:
+            counts["reports_withdrawn"] += 1
+        elif len(report.goal) < params.ingest.min_samples:
             counts["reports_too_small"] += 1
         elif len(report.goal) > params.ingest.max_samples:
             counts["reports_too_large"] += 1
@@ -131,7 +137,8 @@ def _batches(reports: Iterable[Report], folder: Path) -> Iterator[tuple[pa.Recor
         (folder / f"{bundle.file_stem(report.id)}.json").write_bytes(bundle.dumps(report))
         tlp = None if report.tlp is None else str(report.tlp)
         about = (report.id, report.title, report.published, tlp, report.source, report.campaign)
-        rows += [(*about, str(one.kind), one.value) for one in sorted(report.goal)]
+        told = (report.publisher, report.revision, report.form)
+        rows += [(*about, *told, str(one.kind), one.value) for one in sorted(report.goal)]
         for (origin, _, found, *_), relation in report.related().items():
             tied.append((report.id, str(origin.kind), origin.value, str(found.kind), found.value, relation))
         if len(rows) >= _BATCH or len(tied) >= _BATCH:
@@ -149,7 +156,7 @@ def _batch(rows: list[Row], schema: pa.Schema) -> pa.RecordBatch:
 
 
 _COUNTS = (
-    "files_read", "files_without_report", "reports_read", "reports_rejected", "reports_recovered", "reports_too_small",
+    "files_read", "files_without_report", "reports_read", "reports_rejected", "reports_recovered", "reports_withdrawn", "reports_too_small",
     "reports_too_large", "reports_duplicate", "reports_kept", "samples", "values_rejected",
 )  # fmt: skip
 

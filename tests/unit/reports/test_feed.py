@@ -113,6 +113,48 @@ async def test_a_withdrawn_event_is_marked_and_comes_back_when_it_is_listed_agai
     assert not (folder.kept / store.WITHDRAWN / f"{IDS[0]}.json").exists()
 
 
+async def test_a_changed_event_replaces_its_older_self_and_says_which_revision_it_is(folder: Folder) -> None:
+    folder.publish(IDS[0], event(IDS[0], "first.com", timestamp="1"), timestamp=1)
+    await folder.sync()
+    folder.publish(IDS[0], event(IDS[0], "second.com", timestamp="2"), timestamp=2)
+
+    await folder.sync()
+
+    about = folder.state.documents[f"{IDS[0]}.json"]
+    assert (about.version, about.revision, about.withdrawn) == ("2", "2", None)
+    kept = [path for path in folder.kept.rglob("*.json") if IDS[0] in path.name]
+    assert kept == [folder.kept / f"{IDS[0]}.json"]
+    assert "first.com" not in kept[0].read_text()
+
+
+async def test_a_report_that_says_itself_that_it_is_revoked_is_marked_and_put_aside(folder: Folder) -> None:
+    report = {"type": "report", "id": f"report--{IDS[0]}", "name": "A threat", "published": "2020-01-02"}
+    domain = {"type": "domain-name", "value": "evil.com"}
+
+    def publish(**more: Any) -> None:
+        text = json.dumps({"type": "bundle", "objects": [{**report, **more}, domain]})
+        (folder.root / "bundle.json").write_text(text)
+
+    publish()
+    await folder.sync(Form.FOLDER)
+    publish(revoked=True)
+    done = await folder.sync(Form.FOLDER)
+
+    about = folder.state.documents["bundle.json"]
+    assert done.withdrawn == 1
+    assert about.withdrawn is not None
+    assert about.title == "A threat"
+    assert not (folder.kept / "bundle.json").exists()
+    assert (folder.kept / store.WITHDRAWN / "bundle.json").exists()
+    assert (await folder.sync(Form.FOLDER)).fetched == 0
+
+    publish(modified="2020-02-02T00:00:00Z")
+    await folder.sync(Form.FOLDER)
+
+    assert folder.state.documents["bundle.json"].withdrawn is None
+    assert (folder.kept / "bundle.json").exists()
+
+
 @pytest.mark.parametrize("broken", ["{", "", "[]", '{"Event": 7}', json.dumps(event(IDS[1], "other.com"))])
 async def test_a_malformed_event_is_quarantined_and_stops_nothing(folder: Folder, broken: str) -> None:
     folder.publish(IDS[0], broken, timestamp=2)

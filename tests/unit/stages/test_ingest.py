@@ -65,12 +65,12 @@ def test_each_report_becomes_a_bundle_and_rows(params: Params, corpus: Path, tmp
     assert [report.id[-1] for report in reports] == ["0", "1"]
     assert rows[0] == {
         "report": reports[0].id, "title": "A", "published": date(2020, 1, 2), "tlp": "green", "source": "osint",
-        "campaign": "Heron", "kind": "domain", "value": "a.com",
+        "campaign": "Heron", "publisher": "", "revision": "", "form": "misp", "kind": "domain", "value": "a.com",
     }  # fmt: skip
     assert len(rows) == 5
     assert counts == {
         "files_read": 7, "files_without_report": 1, "reports_read": 5, "reports_rejected": 1, "reports_recovered": 0,
-        "reports_too_small": 1, "reports_too_large": 1, "reports_duplicate": 1, "reports_kept": 2, "samples": 5,
+        "reports_withdrawn": 0, "reports_too_small": 1, "reports_too_large": 1, "reports_duplicate": 1, "reports_kept": 2, "samples": 5,
         "values_rejected": 0,
     }  # fmt: skip
 
@@ -122,3 +122,20 @@ def test_what_reports_tie_together_stands_in_a_table_of_its_own(
         {"report": about["uuid"], "origin_kind": "domain", "origin_value": "a.com", "found_kind": "ipv4",
          "found_value": "203.0.113.7", "relation": "domain|ip"}
     ]  # fmt: skip
+
+
+def test_a_report_that_its_publisher_took_back_is_counted_and_not_kept(
+    params: Params, corpus: Path, tmp_path: Path
+) -> None:
+    revoked = {"type": "report", "id": "report--5a3c2fcd-8328-42bb-a95e-4f4402de0b87", "revoked": True}
+    domains = [{"type": "domain-name", "value": f"{name}.com"} for name in "pqr"]
+    document = {"type": "bundle", "objects": [revoked, *domains]}
+    (corpus / "reports" / "osint" / "8.json").write_text(json.dumps(document))
+    deleted = json.loads(event(8, "s.com", "t.com"))
+    deleted["Event"]["deleted"] = True
+    (corpus / "reports" / "osint" / "9.json").write_text(json.dumps(deleted))
+
+    counts = run(params, corpus, tmp_path / "out")
+
+    assert counts["reports_withdrawn"] == 2
+    assert counts["reports_kept"] == 2
