@@ -45,6 +45,16 @@ def test_a_sample_of_many_reports_ties_nothing_together() -> None:
     assert len(set(grouped(*reports))) == 30
 
 
+@pytest.mark.parametrize("own", [0, 3, 6], ids=["all the same", "most the same", "half the same"])
+def test_many_copies_of_one_report_are_one_group_though_their_samples_stand_in_many_reports(own: int) -> None:
+    copies = ["abcdef"[: 12 - own] + "".join(chr(1000 + 10 * i + j) for j in range(own)) for i in range(60)]
+
+    found = grouped(*copies, "0123", "abz!")
+
+    assert len(set(found[:60])) == 1
+    assert found[60:] == [1, 2]
+
+
 @given(st.integers(0, 1000), st.lists(st.integers(1, 6), min_size=12, max_size=40))
 def test_parts_hold_whole_groups_and_about_their_share(seed: int, sizes: list[int]) -> None:
     group = np.repeat(np.arange(len(sizes)), sizes)
