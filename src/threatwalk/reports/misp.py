@@ -1,20 +1,24 @@
 """MISP JSON: events, bare or wrapped, alone or many, and loose attributes and objects."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 from threatwalk.errors import DocumentError, SampleError
 from threatwalk.reports import marking
 from threatwalk.reports.gather import Gathering, day, file_name, link, plain, shown
+from threatwalk.reports.json_values import Pieces
 from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Report
 from threatwalk.sample import Sample, digest, host, refang
 
 Canonical = Callable[[str], Sample]
 Span = tuple[Sample, ...]  # the samples of one object or attribute
-Comment = tuple[Sample, object]
+Comment = tuple[Sample, str]
+Reference = tuple[Span, object, str]  # the samples of an object, the uuid of what it refers to, and as what
 
 LONGEST_COMMENT = 2000
 _SHORTEST_HASH = 32
@@ -51,6 +55,7 @@ _COMPOSITE: Mapping[str, tuple[Canonical | None, Canonical | None]] = {
         )
     },
 }  # fmt: skip
+LISTS = frozenset({"Attribute", "Object"})  # of an event: nearly all of a large one
 _UNDELETED = (None, False, 0, "0", "", "false", "False")
 _EVENT_KEYS = ("info", "uuid", "date", "Orgc", "orgc_id", "threat_level_id")
 
@@ -62,8 +67,8 @@ def recognises(document: Any) -> bool:
     return isinstance(document, dict) and (
         "Event" in document
         or "response" in document
-        or isinstance(document.get("Attribute"), list)
-        or isinstance(document.get("Object"), list | dict)
+        or isinstance(document.get("Attribute"), list | Pieces)
+        or isinstance(document.get("Object"), list | dict | Pieces)
         or ("info" in document and any(key in document for key in _EVENT_KEYS[1:]))
         or ("type" in document and "value" in document and "category" in document)
     )
@@ -114,26 +119,25 @@ def _as_event(loose: list[dict[str, Any]]) -> dict[str, Any]:
             event["Attribute"].append(item)
         for key in ("Attribute", "Object"):
             inner = item.get(key)
-            event[key] += inner if isinstance(inner, list) else [inner] if inner is not None else []
+            event[key] += inner if isinstance(inner, list | Pieces) else [inner] if inner is not None else []
     return event
 
 
 def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -> Report:
     gathering = Gathering()
     comments = _attributes(event.get("Attribute"), gathering)
-    objects = [
-        item
-        for item in _list(event.get("Object"), "Object", gathering)
-        if isinstance(item, dict) and item.get("deleted") in _UNDELETED
-    ]
     spans: dict[object, Span] = {}
-    for item in objects:
+    references: list[Reference] = []
+    for item in _list(event.get("Object"), "Object", gathering):
+        if not isinstance(item, dict) or item.get("deleted") not in _UNDELETED:
+            continue
         before = len(gathering.samples)
         comments += _attributes(item.get("Attribute"), gathering)
         if len(gathering.samples) > before:
-            spans[_uuid(item.get("uuid"))] = tuple(gathering.samples[before:])
+            own = spans[_uuid(item.get("uuid"))] = tuple(gathering.samples[before:])
             gathering.tie(plain(item.get("name"), 100) or "object", before)
-    gathering.ties += _referring(event, objects, spans)
+            references += _references(item, own)
+    gathering.ties += _referring(references, spans, gathering)
     gathering.ties += _named(comments, gathering.samples)
     tags = list(_tags(event))
     goal, places = gathering.settled()
@@ -146,7 +150,8 @@ def _report(event: dict[str, Any], *, path: str, source: str, recovered: bool) -
         source=source,
         path=path,
         campaign=marking.campaign(tags),
-        recovered=recovered,
+        recovered=recovered
+        or any(isinstance(one := event.get(key), Pieces) and one.recovered for key in LISTS),
         rejected=tuple(gathering.rejected),
         publisher=_publisher(event),
         revision=_revision(event),
@@ -171,20 +176,21 @@ def _revision(event: dict[str, Any]) -> str:
 
 
 def _attributes(attributes: object, gathering: Gathering) -> list[Comment]:
-    """Gather attributes; gives their comments."""
+    """Gather attributes; gives those of their comments that may name samples."""
     comments: list[Comment] = []
-    samples = gathering.samples
+    samples, single = gathering.samples, _SINGLE.get
     found, stood = samples.append, gathering.places.append
     for attribute in _list(attributes, "Attribute", gathering):
         try:
             kind, value = attribute["type"], attribute["value"]
-            canonical = _SINGLE.get(kind)
+            canonical = single(kind)
             halves = None if canonical else _COMPOSITE.get(kind)
         except (TypeError, KeyError):
             gathering.reject(attribute, "no attribute with type and value")
             continue
         if (canonical is None and halves is None) or attribute.get("deleted") not in _UNDELETED:
             continue
+        before = len(samples)
         if value.__class__ is not str:
             gathering.reject(value, "not a text")
         elif canonical is not None:
@@ -194,40 +200,33 @@ def _attributes(attributes: object, gathering: Gathering) -> list[Comment]:
                 gathering.reject(value, str(err))
                 continue
             stood(attribute.get("uuid"))
-            if attribute.get("comment"):
-                comments.append((samples[-1], attribute["comment"]))
         elif halves is not None:
-            before = len(samples)
             # a composite without its second half is what its first half says
             for half, raw in zip(halves, value.rsplit("|", 1), strict=False):
                 if half is not None:
                     gathering.add(half, raw)
             gathering.stand(attribute.get("uuid"))
             gathering.tie(kind, before)
-            comments += [(one, attribute.get("comment")) for one in samples[before:]]
+        comment = attribute.get("comment")
+        if comment and _may_name(comment):
+            comments += [(one, comment) for one in samples[before:]]
     return comments
 
 
-def _referring(
-    event: dict[str, Any], objects: list[dict[str, Any]], spans: dict[object, Span]
-) -> Iterator[Tie]:
+def _references(item: dict[str, Any], own: Span) -> Iterator[Reference]:
+    references = item.get("ObjectReference")
+    for one in references if isinstance(references, list) else []:
+        if isinstance(one, dict) and one.get("deleted") in _UNDELETED:
+            yield own, one.get("referenced_uuid"), plain(one.get("relationship_type"), 100)
+
+
+def _referring(references: list[Reference], spans: dict[object, Span], gathering: Gathering) -> Iterator[Tie]:
     """What the references of objects say: the samples of an object, and those of the object or attribute it names."""
-    references = [
-        (own, reference.get("referenced_uuid"), plain(reference.get("relationship_type"), 100))
-        for item in objects
-        if (own := spans.get(_uuid(item.get("uuid")))) and isinstance(item.get("ObjectReference"), list)
-        for reference in item["ObjectReference"]
-        if isinstance(reference, dict) and reference.get("deleted") in _UNDELETED
-    ]
-    wanted = {uuid for _, uuid, _ in references if isinstance(uuid, str)} - spans.keys()
-    for attributes in (
-        [event.get("Attribute"), *(item.get("Attribute") for item in objects)] if wanted else []
-    ):
-        for attribute in attributes if isinstance(attributes, list) else []:
-            if isinstance(attribute, dict) and (uuid := _uuid(attribute.get("uuid"))) in wanted:
-                gathering = Gathering()
-                _attributes(attribute, gathering)
-                spans[uuid] = tuple(gathering.samples)
+    wanted = {_uuid(uuid) for _, uuid, _ in references} - spans.keys() - {None}
+    stood = zip(gathering.places, gathering.samples, strict=True) if wanted else ()
+    for place, group in groupby(stood, key=itemgetter(0)):
+        if (named := str(place).lower()) in wanted:
+            spans[named] = tuple(one for _, one in group)
     for own, uuid, name in references:
         found = spans.get(_uuid(uuid))
         if found:
@@ -238,10 +237,14 @@ def _named(comments: list[Comment], samples: list[Sample]) -> Iterator[Tie]:
     """What comments say: an attribute's sample, and the other samples of the event that its comment names."""
     known = {one.value: one for one in samples} if comments else {}
     for own, comment in comments:
-        if isinstance(comment, str):
-            found = [one for one in _samples_in(comment, known) if one != own]
-            if found:
-                yield Tie("comment", (own,), found)
+        found = [one for one in _samples_in(comment, known) if one != own]
+        if found:
+            yield Tie("comment", (own,), found)
+
+
+def _may_name(comment: object) -> bool:
+    """Whether a comment has room for a sample that is told from other words: a hash, or what holds dots or colons."""
+    return isinstance(comment, str) and (len(comment) >= _SHORTEST_HASH or "." in comment or ":" in comment)
 
 
 def _samples_in(comment: str, known: Mapping[str, Sample]) -> Iterator[Sample]:
@@ -253,8 +256,8 @@ def _samples_in(comment: str, known: Mapping[str, Sample]) -> Iterator[Sample]:
                 yield found
 
 
-def _list(value: object, name: str, gathering: Gathering) -> list[Any]:
-    if isinstance(value, list):
+def _list(value: object, name: str, gathering: Gathering) -> Iterable[Any]:
+    if isinstance(value, list | Pieces):
         return value
     if isinstance(value, dict):
         return [value]

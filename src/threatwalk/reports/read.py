@@ -1,24 +1,22 @@
 """Reading a document of any form: the form is recognised by content, whatever the file is called."""
 
 import codecs
-import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from threatwalk.errors import DocumentError
-from threatwalk.reports import markup, misp, prose, stix1, stix2, store, trails
+from threatwalk.reports import json_values, markup, misp, prose, stix1, stix2, store, trails
 from threatwalk.reports.report import Report
 
 LARGEST = 192 * 1024 * 1024  # bytes of one document
+LARGE = 64 * 1024 * 1024  # bytes above which a MISP event is read in pieces
+LARGEST_IN_PIECES = 1024 * 1024 * 1024
 HEAD = 4096  # bytes by which a form is recognised
 
 _BLANK = b"\xef\xbb\xbf\xff\xfe \t\r\n"
 
-_BOMS = ((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
-         (codecs.BOM_UTF16_BE, "utf-16"))  # fmt: skip
 _STRUCTURE = {b"<", b"{", b"["}
 _STRUCTURED = {".json", ".xml", ".stix", ".stix2"}
 
@@ -50,19 +48,46 @@ def read(path: Path, relative_to: Path | None = None, *, source: str = "") -> It
         OSError: the file cannot be opened.
     """
     name = str(path.relative_to(relative_to)) if relative_to and path != relative_to else path.name
-    if not path.is_file():
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
         raise DocumentError(f"{name}: is no regular file")
-    size = path.stat().st_size
-    if size > LARGEST:
-        raise DocumentError(f"{name}: holds {size} bytes, more than {LARGEST}")
     # a text says little of itself: what its feed called it may be all that tells its title and date
     name = f"{name.removesuffix(path.name)}{store.published_name(path)}"
+    if about.st_size > LARGE:
+        document, recovered = _large_event(path, about.st_size, name)
+        if document is not None:
+            yield from misp.read(document, path=_text(name), source=source, recovered=recovered)
+            return
     yield from parse(path.read_bytes(), path=name, source=source)
+
+
+def _large_event(path: Path, size: int, name: str) -> tuple[Any, bool]:
+    """A MISP document with its long lists left in the file; None for a document that has to be read as others are.
+
+    Raises:
+        DocumentError: it is too large to be read.
+    """
+    largest = f"more than {LARGEST}, or {LARGEST_IN_PIECES} of a MISP event"
+    reason = f"{name}: holds {size} bytes, {largest}"
+    if size <= LARGEST_IN_PIECES:
+        with path.open("rb") as file:
+            begins = file.read(HEAD).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+        if begins in {b"{", b"["}:
+            try:
+                document, recovered = json_values.load_in_pieces(path, misp.LISTS, name)
+            except DocumentError as err:
+                reason = f"{err}; it holds {size} bytes, {largest}"
+            else:
+                if misp.recognises(document):
+                    return document, recovered
+    if size > LARGEST:
+        raise DocumentError(reason)
+    return None, False
 
 
 def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
     """The reports in the bytes of a document; raises DocumentError as `read` does."""
-    path = path.encode("utf-8", "backslashreplace").decode()  # a file's name need not be Unicode
+    path = _text(path)
     begins = data[:HEAD].replace(b"\0", b"").lstrip(_BLANK)[:1]
     if not begins:
         raise DocumentError(f"{path}: is empty, or begins with nothing but blanks")
@@ -81,12 +106,17 @@ def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
         yield from prose.read(data, path=path, source=source)
 
 
+def _text(path: str) -> str:
+    """A path as a text: a file's name need not be Unicode."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 def _structured(data: bytes, begins: bytes, *, path: str, source: str) -> Iterator[Report]:
     if begins == b"<":
         markup.check(data, path)
         yield from stix1.read(data, path=path, source=source)
     elif begins in _STRUCTURE:
-        document, recovered = load_json(data, path)
+        document, recovered = json_values.load(data, path)
         yield from _json_reports(document, path=path, source=source, recovered=recovered)
     else:
         raise DocumentError(f"{path}: is neither JSON nor XML")
@@ -101,24 +131,3 @@ def _json_reports(document: Any, *, path: str, source: str, recovered: bool) -> 
         yield from misp.read(document, path=path, source=source, recovered=recovered)
     else:
         raise DocumentError(f"{path}: is neither a MISP event nor a STIX 2 bundle")
-
-
-def load_json(data: bytes, path: str) -> tuple[Any, bool]:
-    """The JSON value, and whether it had to be recovered (NaN, lone surrogates, a wrong encoding).
-
-    Raises:
-        DocumentError: it is no JSON, or nested too deeply.
-    """
-    for bom, encoding in _BOMS:
-        if data.startswith(bom):
-            data = data.decode(encoding, "replace").encode()
-            break
-    data = data.removeprefix(codecs.BOM_UTF8)
-    try:
-        return orjson.loads(data), False
-    except orjson.JSONDecodeError as err:
-        reason = str(err)
-    try:
-        return json.loads(data.decode("utf-8", "replace"), strict=False), True
-    except (ValueError, RecursionError) as err:
-        raise DocumentError(f"{path}: is no JSON: {reason}") from err
