@@ -83,8 +83,6 @@ _FANGED_AT = re.compile(r"[\[({]\s?(?:@|at)\s?[\])}]", re.IGNORECASE)
 _FANGED_TAIL = re.compile(r"[\[({](?:(\.|:|/)|dot)[\])}]", re.IGNORECASE)
 _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address inside IPv6
 _LONGEST_IDN = 59  # characters of a label beside `xn--`
-# Lower case letters that UTS 46 leaves as they are, however they stand together; the mapping takes longer than all else.
-_needs_no_mapping = re.compile("[a-z0-9._\\-ß-öø-ÿά-ώа-џא-תء-غف-يぁ-ゖァ-ヺー\u4e00-\u9fff가-힣]+").fullmatch
 # Hebrew, Arabic and the other scripts that are written from right to left.
 _may_be_right_to_left = re.compile(
     "[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
@@ -149,6 +147,12 @@ def _plain_tlds() -> frozenset[str]:
     return (
         frozenset(rule for rule in plain if "." not in rule) - deeper - {w.rpartition(".")[2] for w in wild}
     )
+
+
+@cache
+def top_levels() -> frozenset[str]:
+    """Every label that ends a public suffix, as DNS carries it; no host name ends in another."""
+    return frozenset(rule.rpartition(".")[2] for rules in _suffix_rules() for rule in rules)
 
 
 def _registered_at(name: str) -> int | None:
@@ -241,10 +245,15 @@ def _punycode(name: str) -> str:
     The rules of IDNA 2008 beyond that take ten times as long and refuse names that resolve.
     """
     try:
-        mapped = name if _needs_no_mapping(name) else idna.uts46_remap(name, std3_rules=False)
-        return ".".join([label if label.isascii() else _ascii_label(label) for label in mapped.split(".")])
+        labels = unicodedata.normalize("NFC", "".join(map(_mapped, name))).split(".")
+        return ".".join([label if label.isascii() else _ascii_label(label) for label in labels])
     except idna.IDNAError as err:
         raise _wrong(name, "host name") from err
+
+
+@lru_cache(maxsize=16_384)
+def _mapped(char: str) -> str:
+    return idna.uts46_remap(char, std3_rules=False)
 
 
 @lru_cache(maxsize=256)  # top-level domains and labels that come again
@@ -260,40 +269,37 @@ def _bootstring(label: str) -> str:
     """A label as RFC 3492 encodes it, in time that grows with its length; that of the library's codec grows
     with the square.
     """
-    made, places, others = [], [], []  # places: of the characters that the decoder knows by then, in order
+    made, places, others = "", [], []  # places: of the characters that a decoder has by then, in their order
     for at, c in enumerate(label):
         if c < "\x80":
-            made.append(c)
+            made += c
             places.append(at)
         else:
             others.append((c, at))
-    basic = done = len(places)
-    if basic:
-        made.append("-")
-    bias, last, since = 72, 128, 0
-    for c, place in sorted(others):
+    if made:
+        made += "-"
+    done, last, since, damp, edge = len(places), 128, 0, 700, -36  # edge: of the first digit, 36 - bias
+    others.sort()
+    for c, place in others:
         code, at = ord(c), bisect(places, place)
         places.insert(at, place)
         done += 1
-        delta = rest = (code - last) * done + at - since
+        rest = (code - last) * done + at - since
         last, since = code, at + 1
-        edge = 36 - bias
-        while rest >= (least := 1 if edge < 1 else min(edge, 26)):
+        delta, damp = rest // damp, 2
+        while rest >= (least := 1 if edge < 1 else edge if edge < 26 else 26):
             rest -= least
-            made.append(_DIGITS[least + rest % (36 - least)])
+            made += _DIGITS[least + rest % (36 - least)]
             rest //= 36 - least
             edge += 36
-        made.append(_DIGITS[rest])
-        bias = _bias(delta // (700 if done == basic + 1 else 2), done)
-    return "".join(made)
-
-
-def _bias(delta: int, done: int) -> int:
-    delta += delta // done
-    bias = 0
-    while delta > 455:
-        delta, bias = delta // 35, bias + 36
-    return bias + 36 * delta // (delta + 38)
+        made += _DIGITS[rest]
+        delta += delta // done
+        edge = 36
+        while delta > 455:
+            delta //= 35
+            edge -= 36
+        edge -= 36 * delta // (delta + 38)
+    return made
 
 
 def _named(raw: str) -> Sample:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from threatwalk.errors import SampleError
-from threatwalk.sample import HASH_LENGTHS, LONGEST, Kind, Sample, digest, host, host_kind, sample
+from threatwalk.sample import HASH_LENGTHS, LONGEST, Kind, Sample, digest, host, host_kind, sample, top_levels
 
 DOT, COLON = "\ue000", "\ue001"  # a defanged dot and colon; private use, so no text means them
 
@@ -229,10 +229,11 @@ def _take_name(match: re.Match[str], hosts: dict[str, Sample | None], found: Fou
     if _is_part(match, defanged=defanged):
         return
     name = raw.replace(DOT, ".").strip("-_")
+    ending = name.rpartition(".")[2]
     if _NUMERIC.match(name):
         if _PRIVATE.match(name):
             return
-    elif not defanged and (raw[0] == "_" or _is_word(name.rpartition(".")[2])):  # `__bank.com`: a pattern
+    elif not _may_end_name(ending) or (not defanged and (raw[0] == "_" or _is_word(ending))):  # `__bank.com`
         return
     if name not in hosts:
         hosts[name] = _host(name)
@@ -252,6 +253,11 @@ def _is_part(match: re.Match[str], *, defanged: bool) -> bool:
     if after == "/" and _NETWORK.match(text, end):
         return _SINGLE.match(text, end) is None
     return not defanged and (after in {"\\", "(", "/"} or before == "$")
+
+
+def _may_end_name(ending: str) -> bool:
+    """Told before a name is made, since most of what has a dot in it is none."""
+    return not ending.isascii() or ending.lower() in top_levels()
 
 
 def _is_word(ending: str) -> bool:
