@@ -48,9 +48,15 @@ FITS = {
     "colons of an address": ("2001:", ":", ":1"),
     "groups of an address": ("1:", "2:", "::"),
 }
-# Pieces that differ each time, since what comes again may be remembered.
+# Pieces that differ each time, since what comes again may be remembered. Of internationalised names: plain letters, what is
+# mapped, what no rule allows, both directions of writing, and long labels of ever other letters, which are long to encode.
 DIFFERENT = {
-    "names": "{:x}.com ", "unknown names": "{:x}.a ", "fanged names": "{:x}[.]com ", "umlaut names": "ü{:x}.de ", "links": "http://{:x}.com/ ",
+    "names": "{:x}.com ", "unknown names": "{:x}.a ", "fanged names": "{:x}[.]com ", "umlaut names": "ü{:x}.de ", "capital umlaut names": "Ü{:X}.DE ",
+    "cyrillic names": "почта{:x}.рф ", "kanji names": "例え{:x}.jp ", "hangul names": "한{:x}글.kr ", "arabic names": "مثال{:d}.ir ", "mixed names": "مثال{:x}.ir ",
+    "thai names": "ก{:x}ข.th ", "fraction names": "¼{:x}.de ", "wide names": "ａ{:x}ｂ.jp ", "unassigned names": "\u0378{:x}.de ", "unknown umlaut names": "ü{:x}.a ",
+    "long umlaut names": "{:x}àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿ.de ", "long kanji names": "例{:x}一丁七万丈三上下不与丐丑且.jp ",
+    "fanged umlaut names": "ü{:x}[.]de ", "umlaut links": "http://ü{:x}.de/ ", "emoji links": "http://😀{:x}.com/ ", "dotted links": "http://l·l{:x}.com/ ",
+    "labels of umlauts": "ü.ä.{:x}.ö.de ", "links": "http://{:x}.com/ ",
     "no links": "http://{:x} ", "fanged links": "hxxp://a[.]com/{:x} ", "addresses": "2001:db8::{:x} ", "no addresses": "a:b:{:x}::: ",
     "octets": "10{0}.1.1.1 1.{0}.1 ", "digests": "{:032x} ", "long digests": "{:064x} ", "labels of digests": "key{:x}: " + HASH + " ",
     "mails": "a{:x}@b.com ", "rows": "{:x}.com,a\n", "files": "{:x}.exe ", "references": "\nSource: http://{:x}.com/ ",
@@ -61,10 +67,11 @@ def repeated(piece: str, size: int) -> str:
     return (piece * (size // len(piece) + 1))[:size]
 
 
-def different(form: str, size: int) -> str:
+def different(form: str, size: int, turn: int = 0) -> str:
+    """Pieces that stand in no other turn's text."""
     pieces: list[str] = []
     length = 0
-    for number in count():
+    for number in count(turn * size):
         if length >= size:
             break
         pieces.append(form.format(number))
@@ -72,7 +79,7 @@ def different(form: str, size: int) -> str:
     return "".join(pieces)
 
 
-def texts(size: int) -> Iterator[tuple[str, str]]:
+def texts(size: int, turn: int = 0) -> Iterator[tuple[str, str]]:
     """Every text of the corpus, `size` characters long or a little longer, under its name."""
     for name, pump in PUMPS.items():
         yield name, repeated(pump, size)
@@ -81,4 +88,4 @@ def texts(size: int) -> Iterator[tuple[str, str]]:
         yield name, begin + repeated(pump, size) + end
         yield f"{name}, again and again", repeated(f"{begin}{repeated(pump, 2000)}{end} ", size)
     for name, form in DIFFERENT.items():
-        yield f"different {name}", different(form, size)
+        yield f"different {name}", different(form, size, turn)

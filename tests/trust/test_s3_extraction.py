@@ -1,12 +1,13 @@
 """S3: what is found in text is found in time that grows with the text alone; what is defanged comes back."""
 
+import gc
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import product
 from statistics import median
-from time import process_time
+from time import thread_time
 
 import pytest
 from tests.trust.conftest import Trust
@@ -21,8 +22,8 @@ PROPERTY = "extraction takes linear time, and refangs what was defanged"
 FIGURE = ">= 150 texts: linear, <= 1 ms per KB; round trip 100 %"
 MS_PER_KB = 1.0
 GROWTH = 4.0  # of the time per KB, where a text becomes 16 times as long
-# ms per KB below which growth is noise: of a short text all names are remembered, of a long one not
-_NOISE = 0.25
+_NOISE = 0.05  # ms per KB below which growth is noise
+_MORE = 20  # turns at most, where the first did not do
 
 
 def _document(name: str) -> Callable[[str], object]:
@@ -34,11 +35,14 @@ def _table(content: str) -> object:
     return rows and tables.read(rows, content, path="a.csv")
 
 
+_LATIN = b'<html><meta charset="iso-8859-1">'  # what is written in UTF-8 becomes letters that nobody meant
+
 READERS: dict[str, Callable[[str], object]] = {
     "scan": scan.scan,
     "text": lambda content: text.read(content, path="a.txt"),
     "table": _table,
     "page": lambda content: list(parse(f"<html>{content}".encode(), path="a.html")),
+    "latin page": lambda content: list(parse(_LATIN + content.encode(), path="a.html")),
     "markdown": _document("a.md"),
     "references": reference.split,
     "refang": refang,
@@ -52,35 +56,54 @@ def _cut(content: str, size: int) -> Iterable[str]:
     return (content[at : at + size] for at in range(0, len(content), size))
 
 
-def ms_per_kb(read: Callable[[str], object], content: str, repeats: int) -> float:
-    """The least of repeats, in time of this process alone: what else the machine does only adds."""
-    size = len(content.encode("utf-8", "surrogatepass")) / 1024
+def ms_per_kb(read: Callable[[str], object], contents: Iterable[str]) -> float:
+    """The least over texts of one form and size, in time of this thread.
+
+    What else the machine does only adds to it. Each turn has names of its own, so none is remembered of the last.
+    """
     taken = []
-    for _ in range(repeats):
-        began = process_time()
+    for content in contents:
+        began = thread_time()
         with suppress(DocumentError):  # refused by type
             read(content)
-        taken.append((process_time() - began) * 1000 / size)
+        size = len(content.encode("utf-8", "surrogatepass")) / 1024
+        taken.append((thread_time() - began) * 1000 / size)
     return min(taken)
 
 
+@pytest.fixture
+def heap() -> Iterator[None]:
+    """Let the collector pass over what others left in this process."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def _corpora(sizes: tuple[int, int], turns: range) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Each text's name, and its texts of both sizes, one of each a turn."""
+    for every in zip(*(texts(size, turn) for size in sizes for turn in turns), strict=True):
+        contents = [content for _, content in every]
+        yield every[0][0], contents[: len(turns)], contents[len(turns) :]
+
+
+@pytest.mark.usefixtures("heap")
 def test_time_grows_with_the_text_alone(trust: Trust) -> None:
-    small, large, repeats = (8_192, 131_072, 3) if trust.full else (16_384, 65_536, 2)
+    small, large, repeats = (8_192, 131_072, 3) if trust.full else (4_096, 65_536, 2)
     for read in READERS.values():
         read("evil[.]example[.]com, 203.0.113.7, a::b::1, bücher.de\n" * 4)  # what is loaded once
     worst: dict[str, float] = {}
     slow, steep, number = {}, {}, 0
-    for (name, short), (_, long) in zip(texts(small), texts(large), strict=True):
-        if not trust.full and "umlaut" in name:
-            continue  # floods of made-up IDN names miss the figure; the full form measures and says so
+    for name, short, long in _corpora((small, large), range(repeats)):
         number += 1
-        chosen = READERS if trust.full else dict(list(READERS.items())[number % 8 :: 8])
+        every = len(READERS)
+        chosen = READERS if trust.full else dict(list(READERS.items())[number % every :: every])
         for reader, read in chosen.items():
-            first, last = ms_per_kb(read, short, repeats), ms_per_kb(read, long, repeats)
-            if (
-                max(first, last) > MS_PER_KB
-            ):  # measured again, longer: another process may have taken the caches
-                first, last = ms_per_kb(read, short, 9), ms_per_kb(read, long, 9)
+            first, last = ms_per_kb(read, short), ms_per_kb(read, long)
+            for _ in range(_MORE):  # on a busy machine; what is slow by itself never comes below the figure
+                if max(first, last) <= MS_PER_KB and last <= GROWTH * max(first, _NOISE):
+                    break
+                first, last = min(first, ms_per_kb(read, short)), min(last, ms_per_kb(read, long))
             worst[f"{reader}, {name}"] = max(first, last)
             if max(first, last) > MS_PER_KB:
                 slow[f"{reader}, {name}"] = (first, last)
@@ -195,4 +218,4 @@ def test_what_was_defanged_comes_back(trust: Trust) -> None:
     "steep", [lambda content: sum(map(len, (content[at:] for at in range(0, len(content), 8))))]
 )
 def test_a_quadratic_reader_would_be_seen(steep: Callable[[str], object]) -> None:
-    assert ms_per_kb(steep, "a" * 400_000, 3) > 4 * ms_per_kb(steep, "a" * 25_000, 3)
+    assert ms_per_kb(steep, ["a" * 400_000] * 3) > GROWTH * ms_per_kb(steep, ["a" * 25_000] * 3)
