@@ -64,7 +64,7 @@ class Practice:
         )
         self.episodes += int(ended.sum())
         self.scores += self.env.level[ended].tolist()
-        return Stepped(done.reward, terminated, ended, done.new_row, done.new_sample)
+        return Stepped(done.reward, terminated, ended, *self.env.newest(self.rows))
 
     def restart(self, ended: Bools) -> None:
         """P2: one sample of one report, at random. A walk that ends at once is drawn again."""

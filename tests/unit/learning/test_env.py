@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from threatwalk.learning.dataset import Dataset, Found
-from threatwalk.learning.env import BatchEnv, Ended, Env, first_seen, spans
+from threatwalk.learning.env import BatchEnv, Ended, Env, spans
 from threatwalk.learning.policy import STOP, filter_ids
 from threatwalk.learning.reward import reward
 from threatwalk.params import Combine, Pay, Reward, Walk
@@ -78,12 +78,13 @@ def walk_both(data: Dataset, seed: int, *, combine: Combine, audit: bool, budget
         before = env.level[rows]
         actions = rng.integers(1, 1 << len(data.filters), len(rows))
         done = env.step(rows, actions)
+        new_row, new_sample = env.newest(rows)
         for at, row in enumerate(rows.tolist()):
             size = len(plain[row].found)
             plain[row].step(int(actions[at]))
             assert env.found(row).tolist() == plain[row].found
             assert env.lookups[row] == plain[row].lookups
-            assert done.new_sample[done.new_row == row].tolist() == plain[row].found[size:]
+            assert new_sample[new_row == row].tolist() == plain[row].found[size:]
             assert env.level[row] == pytest.approx(plain[row].level())
             assert done.reward[at] == pytest.approx(plain[row].level() - before[at])
             still_open = [len(plain[row].open_questions(f)) for f in range(len(data.filters))]
@@ -215,17 +216,6 @@ def test_copied_walks_go_on_as_the_originals_do(toys: Any) -> None:
 
     assert one.found(0).tolist() == two.found(1).tolist()
     assert one.lookups[0] == two.lookups[1]
-
-
-@given(st.lists(st.integers(0, 1 << 40), max_size=60))
-def test_the_first_of_equal_keys_is_kept(keys: list[int]) -> None:
-    found = first_seen(np.array(keys, dtype=np.int64)).tolist()
-
-    assert found == sorted({key: i for i, key in reversed(list(enumerate(keys)))}.values())
-
-
-def test_keys_beyond_63_bits_with_their_positions_are_sorted_all_the_same() -> None:
-    assert first_seen(np.array([1 << 62, 5, 1 << 62, 5], dtype=np.int64)).tolist() == [0, 1]
 
 
 def test_spans_are_the_numbers_of_each_range() -> None:
