@@ -95,6 +95,8 @@ def plain(raw: object, longest: int = LONGEST_TITLE) -> str:
     """A text as one line that any terminal and file can hold; "" for what is no text."""
     if not isinstance(raw, str):
         return ""
+    if raw.isprintable():
+        return raw[: 4 * longest].strip()[:longest]
     return _UNPRINTABLE.sub(" ", raw[: 4 * longest]).strip()[:longest]
 
 

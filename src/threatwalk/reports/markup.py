@@ -15,7 +15,7 @@ def check(data: bytes, path: str) -> None:
     """Raise DocumentError where a document of tags could take too much memory."""
     if len(data) > LARGEST:
         raise DocumentError(f"{path}: holds {len(data)} bytes of markup, more than {LARGEST}")
-    marks = data.count(b"<") + data.count(b"=")
+    marks = data.count(b"<") + data.count(b"=") if len(data) > MARKS else 0  # none is shorter than a byte
     if marks > MARKS:
         raise DocumentError(f"{path}: holds {marks} tags and attributes, more than {MARKS}")
     if _UTF7.search(data[:1024].replace(b"\0", b"")):

@@ -1,8 +1,8 @@
-"""STIX 1.0 to 1.2 XML: the five object types of the paper wherever they nest, by a hardened streaming parser."""
+"""STIX 1.0 to 1.2 XML: the five object types of the paper wherever they nest, by a hardened parser."""
 
-import io
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import islice, takewhile
 from typing import Any
 
@@ -14,6 +14,8 @@ from threatwalk.reports.gather import Gathering, day, file_name, link, plain
 from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Report, Tlp
 from threatwalk.sample import Sample, digest, host
+
+Reader = Callable[[Any, Gathering], None]
 
 HEAD = 1 << 20  # bytes in which a document type would stand
 
@@ -28,16 +30,18 @@ _COMMA = "##comma##"
 _EXACT = (None, "Equals")
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
 _HASH_TYPES = {"md5", "sha1", "sha256", "sha-1", "sha-256", "other", ""}
-_PACKAGES = ("STIX_Package", "Package")
-_HOLDERS = ("Properties", "Defined_Object")  # of CybOX 2 and 1
-_EVENTS = [f"{{*}}{name}" for name in (*_PACKAGES, *_HOLDERS, "STIX_Header", "Related_Object")]
+# Tags of any namespace: OASIS and MITRE have their own for the same things.
+_PACKAGES = ("{*}STIX_Package", "{*}Package")
+_HOLDERS = ("{*}Properties", "{*}Defined_Object")  # of CybOX 2 and 1
 _NEAR = 3  # levels: an object, its observable and what holds that
 _PUBLISHER = ("Name", "Identity", "Information_Source")  # from the inside out
-_typed = etree.XPath("descendant-or-self::*[@*[local-name()='type' or name()='xsi:type']]")
 _BEFORE_ROOT = re.compile(rb"[\s\xef\xbb\xbf\xff\xfe]*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
 _CHARACTER = re.compile(rb"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
 # Nothing is resolved, loaded, fetched or expanded, and libxml2's own limits stay on.
-_HARDENED = {"resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False}
+_HARDENED = {
+    "resolve_entities": False, "no_network": True, "load_dtd": False, "huge_tree": False, "remove_comments": True,
+    "remove_pis": True,
+}  # fmt: skip
 
 
 def read(data: bytes, *, path: str = "", source: str = "") -> Iterator[Report]:
@@ -49,18 +53,31 @@ def read(data: bytes, *, path: str = "", source: str = "") -> Iterator[Report]:
     if _prolog_rest(data).startswith(b"<!"):
         raise DocumentError(f"{path}: holds a document type or entities, which are not read")
     try:
-        reports = list(_packages(data, path=path, source=source, recovered=False))
+        root, recovered = etree.fromstring(data, etree.XMLParser(**_HARDENED)), False
     except etree.XMLSyntaxError as err:
         reason = plain(str(err), 120)
-        try:
-            reports = list(_packages(_mended(data), path=path, source=source, recovered=True))
-        except (etree.XMLSyntaxError, UnicodeDecodeError):
+        root, recovered = _recovered(data), True
+        if root is None:
             raise DocumentError(f"{path}: is no well-formed XML: {reason}") from err
-        if not any(report.goal for report in reports):
-            raise DocumentError(f"{path}: is no well-formed XML: {reason}") from err
-    if not reports:
-        raise DocumentError(f"{path}: holds no STIX package")
+    _check_root(root, path)
+    reports = list(_packages(root, path=path, source=source, recovered=recovered))
+    if recovered and not any(report.goal for report in reports):
+        raise DocumentError(f"{path}: is no well-formed XML: {reason}")
     return iter(reports)
+
+
+def _recovered(data: bytes) -> Any:
+    """The root of a document that is not well-formed, names without their lost prefixes; None where there is none."""
+    try:
+        root = etree.fromstring(_mended(data), etree.XMLParser(recover=True, **_HARDENED))
+    except (etree.XMLSyntaxError, UnicodeDecodeError):
+        return None
+    for element in () if root is None else root.iter("*"):
+        if ":" in element.tag.rpartition("}")[2]:
+            element.tag = _local(element.tag)
+        if (kind := element.get("xsi:type")) is not None:
+            element.set(_XSI_TYPE, kind)
+    return root
 
 
 def _mended(data: bytes) -> bytes:
@@ -82,20 +99,9 @@ def _prolog_rest(data: bytes) -> bytes:
 
 
 class _Package:
-    """A package while it is read; one that only wraps others becomes no report."""
+    """A package while it is read."""
 
-    __slots__ = (
-        "gathering",
-        "id",
-        "links",
-        "marks",
-        "published",
-        "publisher",
-        "revision",
-        "spans",
-        "title",
-        "wraps",
-    )
+    __slots__ = ("gathering", "id", "links", "marks", "published", "publisher", "revision", "spans", "title")
 
     def __init__(self, element: Any) -> None:
         self.id = plain(element.get("id"), 200)
@@ -103,55 +109,32 @@ class _Package:
         self.title = ""
         self.publisher = ""
         self.revision = plain(element.get("timestamp"), 40)
-        self.spans: dict[str, tuple[Sample, ...]] = {}  # the samples of each object
+        self.spans: dict[str, list[Sample]] = {}  # the samples of each object
         self.links: list[tuple[str, str, str]] = []  # object, related object, relationship
         self.published: str | None = None
         self.marks: list[Tlp | None] = []
-        self.wraps = False
 
 
-def _packages(data: bytes, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
-    stack: list[_Package] = []
-    events = etree.iterparse(
-        io.BytesIO(data),
-        events=("start", "end"),
-        tag=None if recovered else _EVENTS,  # names that lost their prefix match no tag
-        recover=recovered,
-        remove_comments=True,
-        remove_pis=True,
-        **_HARDENED,
-    )
-    for event, element in events:
-        name = _local(element.tag)
-        if event == "start":
-            if name in _PACKAGES:
-                if stack:
-                    stack[-1].wraps = True
-                stack.append(_Package(element))
-        elif stack and name in _HOLDERS:
-            _held(element, stack[-1])
+def _packages(root: Any, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
+    """The packages of a document, those inside others first. What was read of them is cleared, so it is read once."""
+    every = list(root.iter(*_PACKAGES))
+    wrapping = {outer for inner in every[1:] for outer in inner.iterancestors(*_PACKAGES)}
+    if wrapping:
+        every = [element for _, element in etree.iterwalk(root, events=("end",), tag=_PACKAGES)]
+    for element in every:
+        package = _Package(element)
+        _objects(element, package)
+        for header in element.iter("{*}STIX_Header"):
+            _header(header, package)
+        for related in element.iter("{*}Related_Object"):
+            _link(related, package)
+        if package.gathering.samples or element not in wrapping:  # one that only wraps others is no report
+            yield _report(package, path=path, source=source, recovered=recovered)
+        if wrapping:
             element.clear(keep_tail=True)
-        elif stack and name == "Related_Object":
-            _link(element, stack[-1])
-        elif stack and name == "STIX_Header":
-            _header(element, stack[-1])
-        elif stack and name in _PACKAGES:
-            package = stack.pop()
-            _objects(element, package.gathering)  # those that stand outside all holders
-            package.gathering.stand("")
-            if package.gathering.samples or not package.wraps:
-                yield _report(package, path=path, source=source, recovered=recovered)
-            element.clear(keep_tail=True)
-    _check_root(events.root, path)
-    while stack:  # cut off before its end: recovered
-        package = stack.pop()
-        if package.gathering.samples:
-            yield _report(package, path=path, source=source, recovered=True)
 
 
 def _check_root(root: Any, path: str) -> None:
-    if root is None:
-        return
     if root.getroottree().docinfo.internalDTD is not None:
         raise DocumentError(f"{path}: holds a document type, which is not read")
     name = _local(root.tag)
@@ -159,45 +142,58 @@ def _check_root(root: Any, path: str) -> None:
         raise DocumentError(f"{path}: its root <{plain(name, 60)}> is no STIX package")
 
 
-def _held(properties: Any, package: _Package) -> None:
-    """Read the properties of one object, and note what it holds."""
+def _objects(root: Any, package: _Package) -> None:
+    """Read every object of the five types in a package, and note what it holds; those outside all holders last."""
+    loose: list[tuple[Any, Reader]] = []
+    for element in root.iter("*"):
+        kind = element.get(_XSI_TYPE)
+        if kind is None or (reader := _READERS.get(_local(kind))) is None:
+            continue
+        tag = element.tag
+        held = tag.endswith(("}Properties", "}Defined_Object")) or tag in {"Properties", "Defined_Object"}
+        holder = element if held else next(element.iterancestors(*_HOLDERS), None)
+        if holder is None:
+            loose.append((element, reader))
+        else:
+            _held(element, reader, holder, package)
+    for element, reader in loose:
+        reader(element, package.gathering)
+    package.gathering.stand("")
+
+
+def _held(element: Any, reader: Reader, holder: Any, package: _Package) -> None:
+    """Read one object; its samples stand at the nearest id around what holds it, and are that object's."""
     gathering, before = package.gathering, len(package.gathering.samples)
-    _objects(properties, gathering)
+    reader(element, gathering)
     if len(gathering.samples) > before:
-        package.spans.setdefault(_id_of(properties.getparent()), tuple(gathering.samples[before:]))
-        gathering.stand(next(filter(None, map(_id_of, islice(properties.iterancestors(), _NEAR))), ""))
+        near = islice(holder.iterancestors(), _NEAR)
+        own = next(map(_id_of, near), "")
+        if own:
+            package.spans.setdefault(own, []).extend(gathering.samples[before:])
+        gathering.stand(own or next(filter(None, map(_id_of, near)), ""))
 
 
 def _link(related: Any, package: _Package) -> None:
     """Note that an object has a related one, which stands inside it or elsewhere."""
-    group = related.getparent()
-    own, other = _id_of(None if group is None else group.getparent()), _id_of(related)
+    other = _id_of(related)
+    own = next(map(_id_of, islice(related.iterancestors(), 1, 2)), "") if other else ""
     if own and other:
-        names = (plain(_text(child), 100) for child in related if _local(child.tag) == "Relationship")
+        names = (plain(_text(child), 100) for child in related.iterchildren("{*}Relationship"))
         package.links.append((own, other, next(names, "") or "related"))
 
 
 def _id_of(element: Any) -> str:
-    return "" if element is None else plain(element.get("id") or element.get("idref"), 200)
+    return plain(element.get("id") or element.get("idref"), 200)
 
 
-def _objects(root: Any, gathering: Gathering) -> None:
-    """Read every object of the five types at or below an element."""
-    for element in _typed(root):
-        object_type = _local(element.get(_XSI_TYPE) or element.get("xsi:type"))
-        if object_type in _READERS:
-            _READERS[object_type](element, gathering)
-
-
-def _local(name: Any) -> str:
+@lru_cache(maxsize=4096)
+def _local(name: str) -> str:
     """The local name of a tag or of the value of an xsi:type, whatever its namespace or lost prefix."""
-    if not isinstance(name, str):
-        return ""  # a comment, an instruction or an entity that was left alone
     return name.rpartition("}")[2].rpartition(":")[2].strip()
 
 
 def _header(header: Any, package: _Package) -> None:
-    for child in header.iter():
+    for child in header.iter("*"):
         name = _local(child.tag)
         if name == "Title" and not package.title and child.getparent() is header:
             package.title = plain(_text(child))
@@ -242,7 +238,7 @@ def _ties(package: _Package) -> Iterator[Tie]:
 
 
 def _text(element: Any) -> str:
-    return "".join(element.itertext())
+    return "".join(element.itertext()) if len(element) else element.text or ""
 
 
 def _values(element: Any) -> Iterator[str]:
@@ -254,51 +250,48 @@ def _values(element: Any) -> Iterator[str]:
             yield value.strip()
 
 
-def _fields(element: Any, wanted: str) -> Iterator[Any]:
-    for child in element.iter():
-        if _local(child.tag) == wanted:
-            yield child
-
-
-def _single(field: str, canonical: Callable[[str], Sample]) -> Callable[[Any, Gathering], None]:
+def _single(tag: str, canonical: Callable[[str], Sample]) -> Callable[[Any, Gathering], None]:
     def read_object(element: Any, gathering: Gathering) -> None:
-        for child in _fields(element, field):
+        for child in element.iter(tag):
             for value in _values(child):
                 gathering.add(canonical, value)
 
     return read_object
 
 
+_address_value = _single("{*}Address_Value", host)
+
+
 def _address(element: Any, gathering: Gathering) -> None:
     if element.get("category", "ipv4-addr") in {"ipv4-addr", "ipv6-addr", "cidr"}:
-        _single("Address_Value", host)(element, gathering)
+        _address_value(element, gathering)
 
 
 def _file(element: Any, gathering: Gathering) -> None:
     before = len(gathering.samples)
-    for child in element:
+    for child in element.iterchildren("{*}File_Name", "{*}Hashes"):
         if _local(child.tag) == "File_Name":
             for value in _values(child):
                 gathering.add(file_name, value)
-        elif _local(child.tag) == "Hashes":
-            for one in _fields(child, "Hash"):
+        else:
+            for one in child.iter("{*}Hash"):
                 _hash(one, gathering)
     gathering.tie("file", before)
 
 
 def _hash(element: Any, gathering: Gathering) -> None:
-    kinds = [_text(child).strip().lower() for child in _fields(element, "Type")]
+    kinds = [_text(child).strip().lower() for child in element.iter("{*}Type")]
     if kinds and kinds[0] not in _HASH_TYPES:
         return
-    for child in _fields(element, "Simple_Hash_Value"):
+    for child in element.iter("{*}Simple_Hash_Value"):
         for value in _values(child):
             gathering.add(digest, value)
 
 
-_READERS: dict[str, Callable[[Any, Gathering], None]] = {
+_READERS: dict[str, Reader] = {
     "FileObjectType": _file,
     "AddressObjectType": _address,
-    "URIObjectType": _single("Value", link),
-    "DomainNameObjectType": _single("Value", host),
-    "HostnameObjectType": _single("Hostname_Value", host),
+    "URIObjectType": _single("{*}Value", link),
+    "DomainNameObjectType": _single("{*}Value", host),
+    "HostnameObjectType": _single("{*}Hostname_Value", host),
 }
