@@ -10,15 +10,19 @@ DOC = """
 ### retrain: from reports and answers to a challenger
 
 Opens a **private clone** of the project, writes the values of this form into its `params.yaml`, takes a snapshot of
-reports and archive, and runs the stages of `dvc.yaml` one by one: `ingest → split → compile → train → evaluate`.
+reports and archive, and runs the stages of `dvc.yaml` one by one: `ingest → split → contract → compile → train → evaluate`.
 `dvc.lock` is committed, tagged and pushed to the branch `datasets`; the data goes to the DVC remote, the model to MLflow
 as version of `threatwalk` with the alias `challenger`.
+
+**contract** holds the corpus against the data contract and the last accepted dataset. Its log shows every check with value and limit; a breach
+names who caused it, fails this task, and nothing is trained. Withdraw the reports or leave out the feed, or answer for the breach: trigger again with
+*Accepted breaches*, which go into the dataset's `params.yaml` and into MLflow with your name.
 
 Rerun any dataset by hand: check out its tag, then `dvc pull && dvc repro`.
 **Next:** the asset `model` starts *promote*.
 """
 
-STAGES = ("ingest", "split", "compile", "train", "evaluate")
+STAGES = ("ingest", "split", "contract", "compile", "train", "evaluate")
 
 
 @dag(
@@ -31,6 +35,23 @@ STAGES = ("ingest", "split", "compile", "train", "evaluate")
     params={
         "seed": Param(
             None, type=["null", "integer"], minimum=0, title="Seed", description="Empty: as params.yaml says."
+        ),
+        "contract.accept": Param(
+            None,
+            type=["null", "array"],
+            items={
+                "type": "object",
+                "properties": {
+                    "check": {"type": "string"},
+                    "up_to": {"type": "number", "minimum": 0},
+                    "who": {"type": "string", "minLength": 1},
+                    "why": {"type": "string", "minLength": 1},
+                },
+                "required": ["check", "up_to", "who", "why"],
+                "additionalProperties": False,
+            },
+            title="Accepted breaches",
+            description='A breach of the data contract that you answer for: [{"check": "hubs", "up_to": 0.06, "who": "A. Name", "why": "..."}].',
         ),
         "reward.pay": Param(
             None,

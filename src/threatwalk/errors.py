@@ -8,6 +8,7 @@ ThreatwalkError
 ├── DataError             the input's: a document, corpus or model is not what it should be   exit 1
 │   ├── DocumentError       a report cannot be read; it goes to quarantine
 │   ├── AnswerError         a source's raw answer cannot be read
+│   ├── ContractError       a corpus breaks the data contract: nothing is trained on it
 │   └── ModelError          a stored policy does not fit this installation
 ├── StoreError            the machine's: disk, database or object store           exit 1
 ├── NoChampionError       no model is promoted yet: run retrain and promote       exit 1
@@ -49,6 +50,10 @@ class DocumentError(DataError):
 
 
 class AnswerError(DataError):
+    pass
+
+
+class ContractError(DataError):
     pass
 
 

@@ -66,6 +66,26 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Acceptance:
+    check: str
+    up_to: float
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    reports: int
+    rejected: float
+    lost: float
+    kinds: float
+    suspect: float
+    flood: float
+    compare: bool
+    accept: tuple[Acceptance, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Compile:
     implied: bool
     hub_noise: int
@@ -187,6 +207,7 @@ class Params:
     world: World
     ingest: Ingest
     split: Split
+    contract: Contract
     compile: Compile
     reward: Reward
     walk: Walk

@@ -6,6 +6,7 @@ and holds exactly what its commit says: `git checkout TAG && dvc pull && dvc rep
 
 import configparser
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,11 @@ from threatwalk.errors import DataError, StoreError, UsageError
 from threatwalk.params import load, override
 from threatwalk.settings import Settings
 
-STAGES = ("ingest", "split", "compile", "train", "evaluate")
+STAGES = ("ingest", "split", "contract", "compile", "train", "evaluate")
+MEMORY, ACCEPTED = (
+    "data/contract/census.json",
+    "data/accepted.json",
+)  # of a dataset, for the next; and of the last
 BRANCH = "datasets"
 KEPT_CLONES = 5
 
@@ -58,7 +63,7 @@ def run_of(settings: Settings, run_id: str) -> Run:
 
 
 def open_run(run: Run, settings: Settings, *, project: Path, params: Path, values: Mapping[str, Any]) -> None:
-    """Clone the project at its last commit, write the parameters, and take a snapshot of the archive.
+    """Clone the project at its last commit, write parameters, take a snapshot, remember the last accepted dataset.
 
     `values` are dotted parameters ("reward.pay") from a trigger form. A repeat leaves the clone and renews
     the rest.
@@ -78,10 +83,27 @@ def open_run(run: Run, settings: Settings, *, project: Path, params: Path, value
         call(["git", "clone", "--quiet", "--no-tags", str(project), str(run.folder)], project)
     (run.folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     load(run.folder / "params.yaml")
+    (run.folder / ACCEPTED).write_text(_last(project), encoding="utf-8")
     _configure_dvc(run, settings)
     call(["threatwalk", "snapshot", "--out", "data/snapshot"], run.folder)
     call(["dvc", "add", "--quiet", "data/snapshot"], run.folder)
     _prune(run)
+
+
+def _last(project: Path) -> str:
+    """What the data contract remembers of the newest dataset on the branch `datasets`; `{}` where there is none."""
+    remote = _remote(project)
+    if not output(["git", "ls-remote", remote, f"refs/heads/{BRANCH}"], project, missing=""):
+        return "{}\n"
+    call(["git", "fetch", "--quiet", "--no-tags", remote, BRANCH], project)
+    commit = output(["git", "rev-parse", "--short=12", "FETCH_HEAD"], project)
+    text = output(["git", "show", f"{commit}:{MEMORY}"], project, missing="")
+    return json.dumps({"dataset": f"dataset {commit}", **json.loads(text or "{}")}) if text else "{}\n"
+
+
+def _remote(project: Path) -> str:
+    """The repository of the branch `datasets`; default: the project's own checkout."""
+    return os.environ.get("DATASETS_REMOTE", str(project))
 
 
 def _configure_dvc(run: Run, settings: Settings) -> None:
@@ -112,12 +134,13 @@ def publish(run: Run, *, project: Path) -> str:
     works on; a folder `*.git` that does not exist yet is made a bare repository). Returns the commit.
     """
     folder = _opened(run)
-    remote = os.environ.get("DATASETS_REMOTE", str(project))
+    remote = _remote(project)
     if remote.endswith(".git") and Path(remote).is_absolute() and not Path(remote).exists():
         call(["git", "init", "--quiet", "--bare", remote], project)
     call(["dvc", "push", "--quiet"], folder)
     call(["git", "add", "--force", "dvc.lock", "params.yaml", "data/snapshot.dvc"], folder)
     call(["git", "add", "--force", "data/reports/metrics.json", "data/evaluation/metrics.json"], folder)
+    call(["git", "add", "--force", ACCEPTED, MEMORY, "data/contract/contract.json"], folder)
     tree = output(["git", "write-tree"], folder)
     if tree == output(["git", "rev-parse", "HEAD^{tree}"], folder):
         commit = output(["git", "rev-parse", "HEAD"], folder)
@@ -148,11 +171,13 @@ def call(argv: Sequence[str], folder: Path) -> None:
         )
 
 
-def output(argv: Sequence[str], folder: Path) -> str:
-    """What a command prints, stripped; raises DataError where it fails."""
+def output(argv: Sequence[str], folder: Path, *, missing: str | None = None) -> str:
+    """What a command prints, stripped; raises DataError where it fails, but for what may be `missing`."""
     done = subprocess.run(  # noqa: S603 - a fixed list, no shell
         argv, cwd=folder, env=_environment(), check=False, capture_output=True, text=True
     )
+    if done.returncode and missing is not None:
+        return missing
     if done.returncode:
         raise DataError(f"`{' '.join(argv[:3])}` failed in {folder}: {done.stderr.strip()[-300:]}")
     return done.stdout.strip()

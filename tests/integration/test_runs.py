@@ -1,5 +1,6 @@
 """A run: a private clone, its dataset on the branch `datasets`, and nothing done to anybody's checkout."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -36,6 +37,9 @@ def project(tmp_path: Path) -> Path:
     for name in ("reports", "evaluation"):
         (folder / "data" / name).mkdir(parents=True)
         (folder / "data" / name / "metrics.json").write_text("{}", encoding="utf-8")
+    (folder / "data" / "contract").mkdir()
+    for path in (runs.MEMORY, "data/contract/contract.json"):
+        (folder / path).write_text('{"figures": {}, "prints": []}', encoding="utf-8")
     (folder / ".dvc").mkdir()
     (folder / ".dvc" / "config").write_text("", encoding="utf-8")
     git(folder, "init", "--quiet", "--initial-branch=main")
@@ -82,6 +86,8 @@ def test_a_second_dataset_follows_the_first(project: Path) -> None:
 
     assert commits[0] in git(project, "rev-list", "datasets").split()
     assert git(project, "rev-parse", "datasets") == commits[1]
+    compared = [json.loads(git(project, "show", f"{commit}:{runs.ACCEPTED}")) for commit in commits]
+    assert compared == [{}, {"dataset": f"dataset {commits[0][:12]}", "figures": {}, "prints": []}]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ COMMANDS = {
     # the stages of dvc.yaml, in their order
     "ingest": "stages:ingest",
     "split": "stages:split",
+    "contract": "stages:contract",
     "compile": "stages:compile_",
     "train": "stages:train",
     "evaluate": "stages:evaluate",

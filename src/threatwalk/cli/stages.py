@@ -49,6 +49,29 @@ def split(params: Params, bundles: Path, split: Path) -> None:
     run(params, bundles=bundles, split=split)
 
 
+@click.command()
+@params_option
+@_CORPUS
+@_path("reports", "data/reports/reports.parquet")
+@_path("metrics", "data/reports/metrics.json")
+@_path("split", "data/split/split.json")
+@_path("accepted", "data/accepted.json")
+@_path("contract", "data/contract/contract.json")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole contract as JSON.")
+def contract(params: Params, corpus: Path | None, contract: Path, as_json: bool, **paths: Path) -> None:
+    """Hold the corpus against the data contract; a breach names check, value, limit and culprits, and ends with 1."""
+    from threatwalk.desk.shown import visible
+    from threatwalk.stages.contract import lines, run
+
+    contract.unlink(missing_ok=True)
+    try:
+        run(params, corpus=corpus or Path(params.corpus), contract_=contract, **paths)
+    finally:
+        if contract.exists():
+            text = contract.read_text(encoding="utf-8")
+            click.echo(text if as_json else "\n".join(map(visible, lines(json.loads(text)))), nl=not as_json)
+
+
 @click.command("compile")
 @params_option
 @_CORPUS

@@ -22,6 +22,7 @@ VALUES: dict[str, Any] = {
     "gate.exact_lists": [],
     "gate.known_good": [],
     "record.pap": "clear",
+    "contract.compare": False,  # another seed or size is another internet, no later state of the same
     "record.questions": 20000,
 }
 TIMEOUTS_S = {"collect": 120, "record": 400, "retrain": 600, "promote": 120, "analyze": 240}

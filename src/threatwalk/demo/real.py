@@ -23,6 +23,8 @@ VALUES: dict[str, Any] = {
     "ingest.min_samples": 3,
     "ingest.max_samples": 200,
     "split.by": "date",
+    "contract.compare": False,  # another corpus is no later state of the same
+    "contract.flood": 0.1,  # who tweets, tweets in bursts
     "compile.implied": True,
     "compile.hub_noise": 40,
     "evaluate.trailheads": 1,

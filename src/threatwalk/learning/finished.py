@@ -17,7 +17,7 @@ from typing import Any
 from threatwalk import params as parameters
 from threatwalk.errors import DataError
 
-CANDIDATE = "threatwalk"
+CANDIDATES = ("selective", "threatwalk")  # the first that was trained asks to become champion
 _CURVE_POINTS = 400
 
 
@@ -43,7 +43,7 @@ class Finished:
         able = [name for name in self.parameters.train.policies if name in self.stored()]
         if not able:
             raise DataError(f"{self.models} holds no trained policy: run `threatwalk train` first")
-        self.candidate = CANDIDATE if CANDIDATE in able else able[0]
+        self.candidate = next((name for name in CANDIDATES if name in able), able[0])
 
     def stored(self) -> list[str]:
         return sorted(path.stem for path in self.models.glob("*.json"))
@@ -70,6 +70,7 @@ class Finished:
             "dvc_lock": _digest_of([lock]) if lock.exists() else "",
             "candidate": self.candidate,
             "folder": str(self.folder),
+            "contract": self._contract(),
         }
         content = [
             *files_of(self.models, self.candidate),
@@ -91,13 +92,30 @@ class Finished:
         for name, value in _flat(json.loads(path.read_text("utf-8")) if path.exists() else {}):
             if isinstance(value, int | float) and math.isfinite(value):
                 yield _allowed(name), float(value), 0
+        for name, check in self._checks().items():
+            yield _allowed(f"contract/{name}"), float(check["value"]), 0
         for curve in sorted((self.folder / "data" / "curves").glob("*.csv")):
             yield from _curve(curve)
+
+    def _checks(self) -> dict[str, Any]:
+        """The checks of the data contract; none where the run is older than it."""
+        path = self.folder / "data" / "contract" / "contract.json"
+        found: dict[str, Any] = json.loads(path.read_text("utf-8"))["checks"] if path.exists() else {}
+        return found
+
+    def _contract(self) -> str:
+        """Whether the data contract is kept, or who answers for which breach."""
+        checks = self._checks()
+        accepted = [
+            f"{name} accepted by {one['accepted']}" for name, one in checks.items() if one["accepted"]
+        ]
+        return "; ".join(accepted)[:4000] or ("kept" if checks else "")
 
     def artifacts(self) -> list[tuple[Path, str | None]]:
         wanted = [
             (self.models, "models"),
             (self.evaluation, "evaluation"),
+            (self.folder / "data" / "contract", "contract"),
             (self.folder / "data" / "curves", "curves"),
             (self.folder / "params.yaml", None),
             (self.folder / "dvc.lock", None),
