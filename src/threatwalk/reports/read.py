@@ -1,6 +1,7 @@
 """Reading a document of any form: the form is recognised by content, whatever the file is called."""
 
 import codecs
+import gc
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +57,7 @@ def read(path: Path, relative_to: Path | None = None, *, source: str = "") -> It
     if about.st_size > LARGE:
         document, recovered = _large_event(path, about.st_size, name)
         if document is not None:
-            yield from misp.read(document, path=_text(name), source=source, recovered=recovered)
+            yield from _gathered(misp.read(document, path=_text(name), source=source, recovered=recovered))
             return
     yield from parse(path.read_bytes(), path=name, source=source)
 
@@ -97,7 +98,7 @@ def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
         yield from trails.parse(data, path=path)
     elif begins in _STRUCTURE or Path(path).suffix.lower() in _STRUCTURED:
         try:
-            yield from _structured(data, begins, path=path, source=source)
+            yield from _gathered(_structured(data, begins, path=path, source=source))
         except DocumentError:
             if not prose.is_text(path):
                 raise
@@ -109,6 +110,27 @@ def parse(data: bytes, *, path: str, source: str = "") -> Iterator[Report]:
 def _text(path: str) -> str:
     """A path as a text: a file's name need not be Unicode."""
     return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _gathered(reports: Iterator[Report]) -> Iterator[Report]:
+    """The same reports, made at once and without Python's search for cycles: a document makes values by the million
+    and no cycle, and the search would go over all of them again and again.
+    """
+    found: list[Report] = []
+    error = None
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        for report in reports:
+            found.append(report)  # noqa: PERF402 - one by one: those before an error count
+    except DocumentError as err:
+        error = err
+    finally:
+        if searching:
+            gc.enable()
+    yield from found
+    if error:
+        raise error
 
 
 def _structured(data: bytes, begins: bytes, *, path: str, source: str) -> Iterator[Report]:

@@ -33,6 +33,10 @@ _HASH_TYPES = {"md5", "sha1", "sha256", "sha-1", "sha-256", "other", ""}
 # Tags of any namespace: OASIS and MITRE have their own for the same things.
 _PACKAGES = ("{*}STIX_Package", "{*}Package")
 _HOLDERS = ("{*}Properties", "{*}Defined_Object")  # of CybOX 2 and 1
+_MATCHED = frozenset({
+    "STIX_Package", "Package", "Properties", "Defined_Object", "STIX_Header", "Related_Object", "Relationship",
+    "File_Name", "Hashes", "Hash", "Type", "Simple_Hash_Value", "Address_Value", "Value", "Hostname_Value",
+})  # fmt: skip
 _NEAR = 3  # levels: an object, its observable and what holds that
 _PUBLISHER = ("Name", "Identity", "Information_Source")  # from the inside out
 _BEFORE_ROOT = re.compile(rb"[\s\xef\xbb\xbf\xff\xfe]*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
@@ -73,9 +77,11 @@ def _recovered(data: bytes) -> Any:
     except (etree.XMLSyntaxError, UnicodeDecodeError):
         return None
     for element in () if root is None else root.iter("*"):
-        if ":" in element.tag.rpartition("}")[2]:
-            element.tag = _local(element.tag)
-        if (kind := element.get("xsi:type")) is not None:
+        name = _local(element.tag)
+        if name in _MATCHED and not element.tag.endswith(f"}}{name}"):
+            element.tag = name
+        kind = element.get("xsi:type")
+        if kind is not None and _local(kind) in _READERS:
             element.set(_XSI_TYPE, kind)
     return root
 

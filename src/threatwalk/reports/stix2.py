@@ -14,6 +14,7 @@ from threatwalk.reports.report import Report, Tlp
 from threatwalk.sample import Sample, digest, host
 
 Canonical = Callable[[str], Sample]
+Reader = Callable[[dict[str, Any], Gathering], None]
 
 _HASHES = frozenset({"MD5", "SHA1", "SHA256"})
 _VALUES: dict[str, Canonical] = {"ipv4-addr": host, "ipv6-addr": host, "domain-name": host, "url": link}
@@ -26,13 +27,15 @@ _COMPARISON = re.compile(
         \s*(?:'((?:[^'\\]|\\.)*)'|\(([^)']*(?:'(?:[^'\\]|\\.)*'[^)']*)*)\))?""",
     re.VERBOSE | re.DOTALL,
 )
-# The commonest pattern by far, `[path = 'value']`, has a way of its own.
-_one_comparison = re.compile(r"\[([a-z0-9-]+):([A-Za-z_][\w.'-]*?)\s?=\s?'([^'\\]*)'\]").fullmatch
+_is_path = re.compile(r"([a-z0-9-]+):([A-Za-z_][\w.'-]*)").fullmatch
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPE = re.compile(r"\\(['\\])")
 LONGEST_PATTERN = 1_000_000
 _ALTERNATIVES = re.compile(r"\b(?:OR|IN)\b")
 _LINKS = frozenset({"relationship", "observed-data", "domain-name"})
+_ABOUT = frozenset(
+    {"report", "grouping", "campaign", "marking-definition"}
+)  # what says something of the whole
 _WITHOUT_SAMPLES = (
     "attack-pattern--",
     "malware--",
@@ -60,31 +63,38 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
     if not known:
         raise DocumentError(f"{path}: a STIX 2 bundle without objects")
     gathering = Gathering()
-    samples, stood = gathering.samples, gathering.places.append
+    samples, stood, reader_of = gathering.samples, gathering.places.append, _READERS.get
+    about_all: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _ABOUT}
     ends: list[int] = []
     links: list[dict[str, Any]] = []
     before = 0
     for item in objects:
-        if not isinstance(item, dict):
+        if item.__class__ is not dict:
             gathering.reject(item, "not a STIX object")
             continue
-        _object(item, gathering)
+        kind = item.get("type")
+        if kind.__class__ is not str:
+            gathering.reject(kind, "a type should be a text")
+        elif (reader := reader_of(kind)) is not None:
+            reader(item, gathering)
         end = len(samples)
         if end == before + 1:  # by far the commonest: one place, and nothing to tie
             stood(item.get("id"))
         elif end > before:
             gathering.stand(item.get("id"))
-            if item["type"] != "indicator" or _is_of_one(item["pattern"]):
+            if kind != "indicator" or _is_of_one(item["pattern"]):
                 gathering.tie(item["type"], before)
         before = end
         ends.append(end)
-        kind = item.get("type")
-        if kind.__class__ is str and kind in _LINKS and not _leads_away(item):
-            links.append(item)
+        if kind.__class__ is str:
+            if kind in _LINKS and not _leads_away(item):
+                links.append(item)
+            elif kind in _ABOUT:
+                about_all[kind].append(item)
     gathering.ties += _linked(links, known, ends, samples)
-    named = _only(known, "report")
-    about = named or _only(known, "grouping") or {}
-    tlps = _tlps(known)
+    named = _only(about_all["report"])
+    about = named or _only(about_all["grouping"]) or {}
+    tlps = _tlps(about_all["marking-definition"])
     goal, places = gathering.settled()
     labels = list(_texts(about.get("labels")))
     marks = [marking.tagged(labels), *(tlps.get(ref) for ref in _texts(about.get("object_marking_refs")))]
@@ -96,7 +106,7 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
         tlp=marking.strictest(marks),
         source=source,
         path=path,
-        campaign=marking.campaign(labels) or _campaign(known),
+        campaign=marking.campaign(labels) or _campaign(about_all["campaign"]),
         recovered=recovered,
         rejected=tuple(gathering.rejected),
         publisher=_publisher(about, known),
@@ -113,7 +123,8 @@ def _publisher(about: dict[str, Any], objects: list[dict[str, Any]]) -> str:
     creators = {ref for item in ([about] if about else objects) for ref in _texts(item.get("created_by_ref"))}
     if len(creators) != 1:
         return ""
-    names = (plain(item.get("name"), 200) for item in objects if item.get("id") in list(creators))
+    (creator,) = creators
+    names = (plain(item.get("name"), 200) for item in objects if item.get("id") == creator)
     return next(names, "")
 
 
@@ -164,8 +175,7 @@ def _is_of_one(pattern: str) -> bool:
     return pattern.count("[") == 1 and not _ALTERNATIVES.search(pattern)
 
 
-def _only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any] | None:
-    found = [item for item in objects if item.get("type") == kind]
+def _only(found: list[dict[str, Any]]) -> dict[str, Any] | None:
     return found[0] if len(found) == 1 else None
 
 
@@ -180,11 +190,11 @@ def _texts(raw: object) -> Iterator[str]:
             yield text
 
 
-def _tlps(objects: list[dict[str, Any]]) -> dict[str, Tlp | None]:
+def _tlps(definitions: list[dict[str, Any]]) -> dict[str, Tlp | None]:
     """What each marking definition means: the fixed ones, and those that the bundle brings."""
     found: dict[str, Tlp | None] = dict(marking.STIX_TLP)
-    for item in objects:
-        if item.get("type") == "marking-definition" and isinstance(item.get("id"), str):
+    for item in definitions:
+        if isinstance(item.get("id"), str):
             definition = item.get("definition")
             inner = (
                 definition.get("tlp") or definition.get("statement") if isinstance(definition, dict) else None
@@ -195,43 +205,49 @@ def _tlps(objects: list[dict[str, Any]]) -> dict[str, Tlp | None]:
     return found
 
 
-def _campaign(objects: list[dict[str, Any]]) -> str | None:
-    only = _only(objects, "campaign")
+def _campaign(campaigns: list[dict[str, Any]]) -> str | None:
+    only = _only(campaigns)
     return plain(only.get("name")) or None if only else None
 
 
-def _object(item: dict[str, Any], gathering: Gathering) -> None:
-    kind = item.get("type")
-    if kind == "indicator":
-        if item.get("pattern_type", "stix") == "stix" and item.get("revoked") is not True:
-            _pattern(item.get("pattern"), gathering)
-    elif kind == "observed-data":
-        inner = item.get("objects")
-        for observable in inner.values() if isinstance(inner, dict) else ():
-            if isinstance(observable, dict):
-                _observable(observable, gathering)
-            else:
-                gathering.reject(observable, "not a STIX observable")
-        if inner is not None and not isinstance(inner, dict):
-            gathering.reject(inner, "objects of observed data should be an object")
-    else:
-        _observable(item, gathering)
+def _indicator(item: dict[str, Any], gathering: Gathering) -> None:
+    if item.get("pattern_type", "stix") == "stix" and item.get("revoked") is not True:
+        _pattern(item.get("pattern"), gathering)
 
 
-def _observable(item: dict[str, Any], gathering: Gathering) -> None:
-    kind = item.get("type")
-    if not isinstance(kind, str):
-        gathering.reject(kind, "a type should be a text")
-        return
-    canonical = _VALUES.get(kind)
-    if canonical is not None:
-        gathering.add(canonical, item.get("value"))
-    elif kind == "file":
-        if "name" in item:
-            gathering.add(file_name, item["name"])
-        _hashes(item.get("hashes"), gathering)
-    elif kind == "artifact":
-        _hashes(item.get("hashes"), gathering)
+def _observed(item: dict[str, Any], gathering: Gathering) -> None:
+    inner = item.get("objects")
+    for observable in inner.values() if isinstance(inner, dict) else ():
+        if not isinstance(observable, dict):
+            gathering.reject(observable, "not a STIX observable")
+        elif not isinstance(kind := observable.get("type"), str):
+            gathering.reject(kind, "a type should be a text")
+        elif kind in _OBSERVABLES:
+            _OBSERVABLES[kind](observable, gathering)
+    if inner is not None and not isinstance(inner, dict):
+        gathering.reject(inner, "objects of observed data should be an object")
+
+
+def _value(canonical: Canonical) -> Reader:
+    return lambda item, gathering: gathering.add(canonical, item.get("value"))
+
+
+def _file(item: dict[str, Any], gathering: Gathering) -> None:
+    if "name" in item:
+        gathering.add(file_name, item["name"])
+    _artifact(item, gathering)
+
+
+def _artifact(item: dict[str, Any], gathering: Gathering) -> None:
+    _hashes(item.get("hashes"), gathering)
+
+
+_OBSERVABLES: dict[str, Reader] = {
+    **{kind: _value(canonical) for kind, canonical in _VALUES.items()},
+    "file": _file,
+    "artifact": _artifact,
+}
+_READERS: dict[str, Reader] = {**_OBSERVABLES, "indicator": _indicator, "observed-data": _observed}
 
 
 def _hashes(hashes: object, gathering: Gathering) -> None:
@@ -252,11 +268,7 @@ def _pattern(pattern: object, gathering: Gathering) -> None:
     if not isinstance(pattern, str) or len(pattern) > LONGEST_PATTERN:
         gathering.reject(pattern, "an indicator without a readable pattern")
         return
-    one = _one_comparison(pattern)
-    if one:
-        canonical = _meaning(one[1], one[2])
-        if canonical is not None:
-            gathering.add(canonical, one[3])
+    if _conjunction(pattern, gathering):
         return
     met = False
     for kind, field, negated, operator, single, several in _COMPARISON.findall(pattern):
@@ -271,6 +283,30 @@ def _pattern(pattern: object, gathering: Gathering) -> None:
                 gathering.add(canonical, _ESCAPE.sub(r"\1", value))
     if not met:
         gathering.reject(pattern, "no pattern of STIX 2")
+
+
+def _conjunction(pattern: str, gathering: Gathering) -> bool:
+    """Read `[path = 'value' AND path = 'value' ...]`, by far the commonest form; False where it is another."""
+    if pattern[:1] != "[" or pattern[-2:] != "']" or "\\" in pattern:
+        return False
+    found: list[tuple[Canonical, str]] = []
+    for comparison in pattern[1:-2].split("' AND "):
+        path, equals, value = comparison.partition(" = '" if " = '" in comparison else "='")
+        known, canonical = _meaning_of(path)
+        if not equals or not known or "'" in value:
+            return False
+        if canonical is not None:
+            found.append((canonical, value))
+    for canonical, value in found:
+        gathering.add(canonical, value)
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _meaning_of(path: str) -> tuple[bool, Canonical | None]:
+    """Whether a text is an object path, and what that holds."""
+    found = _is_path(path)
+    return (True, _meaning(found[1], found[2])) if found else (False, None)
 
 
 @lru_cache(maxsize=1024)
