@@ -17,6 +17,7 @@ from threatwalk.sample import Sample, digest, host, refang
 
 Canonical = Callable[[str], Sample]
 Span = tuple[Sample, ...]  # the samples of one object or attribute
+Halves = tuple[Canonical | None, Canonical | None]
 Comment = tuple[Sample, str]
 Reference = tuple[Span, object, str]  # the samples of an object, the uuid of what it refers to, and as what
 
@@ -38,7 +39,7 @@ _SINGLE: Mapping[str, Canonical] = {
     "url": link,
 }
 # Both halves of `filename|md5`, where they are samples; None: the half is something else.
-_COMPOSITE: Mapping[str, tuple[Canonical | None, Canonical | None]] = {
+_COMPOSITE: Mapping[str, Halves] = {
     "domain|ip": (host, host),
     "hostname|port": (host, None),
     "ip-src|port": (host, None),
@@ -182,17 +183,20 @@ def _attributes(attributes: object, gathering: Gathering) -> list[Comment]:
     found, stood = samples.append, gathering.places.append
     for attribute in _list(attributes, "Attribute", gathering):
         try:
-            kind, value = attribute["type"], attribute["value"]
+            value, kind = attribute["value"], attribute["type"]
             canonical = single(kind)
             halves = None if canonical else _COMPOSITE.get(kind)
         except (TypeError, KeyError):
             gathering.reject(attribute, "no attribute with type and value")
             continue
-        if (canonical is None and halves is None) or attribute.get("deleted") not in _UNDELETED:
+        if canonical is None and halves is None:
             continue
-        before = len(samples)
+        if (deleted := attribute.get("deleted")) is not None and deleted not in _UNDELETED:
+            continue
         if value.__class__ is not str:
             gathering.reject(value, "not a text")
+        elif halves is not None:
+            comments += _halves(attribute, kind, value, halves, gathering)
         elif canonical is not None:
             try:  # as Gathering.add does it; this loop is where the time goes
                 found(canonical(value))
@@ -200,17 +204,23 @@ def _attributes(attributes: object, gathering: Gathering) -> list[Comment]:
                 gathering.reject(value, str(err))
                 continue
             stood(attribute.get("uuid"))
-        elif halves is not None:
-            # a composite without its second half is what its first half says
-            for half, raw in zip(halves, value.rsplit("|", 1), strict=False):
-                if half is not None:
-                    gathering.add(half, raw)
-            gathering.stand(attribute.get("uuid"))
-            gathering.tie(kind, before)
-        comment = attribute.get("comment")
-        if comment and _may_name(comment):
-            comments += [(one, comment) for one in samples[before:]]
+            if (comment := attribute.get("comment")) and _may_name(comment):
+                comments.append((samples[-1], comment))
     return comments
+
+
+def _halves(
+    attribute: dict[str, Any], kind: str, value: str, halves: Halves, gathering: Gathering
+) -> list[Comment]:
+    """Gather a composite; one without its second half is what its first half says."""
+    before = len(gathering.samples)
+    for half, raw in zip(halves, value.rsplit("|", 1), strict=False):
+        if half is not None:
+            gathering.add(half, raw)
+    gathering.stand(attribute.get("uuid"))
+    gathering.tie(kind, before)
+    comment = attribute.get("comment")
+    return [(one, comment) for one in gathering.samples[before:]] if comment and _may_name(comment) else []
 
 
 def _references(item: dict[str, Any], own: Span) -> Iterator[Reference]:
