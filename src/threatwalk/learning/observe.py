@@ -6,21 +6,26 @@ source was asked, the step and the budget. What the sources would answer is not 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from threatwalk.learning.env import NO_BUDGET, BatchEnv, spans
-from threatwalk.learning.features import GROUP_OF, GROUPS, KINDS, hashed
+from threatwalk.learning import pooling
+from threatwalk.learning.env import BatchEnv
+from threatwalk.learning.features import GROUP_OF, KINDS, hashed
 from threatwalk.learning.policy import View
+from threatwalk.learning.stepping import NO_BUDGET
+from threatwalk.learning.threads import ranges, side_by_side
 from threatwalk.sample import Sample
 
 OBSERVE_VERSION = "pools-1"
 POOLS = 3  # the trailhead, the whole set, what the last step added
-_LOOK = (1, 96, 48)  # samples of each pool that are read; larger ones are thinned evenly
+LOOK = (1, 96, 48)  # samples of each pool that are read; larger ones are thinned evenly
 _KIND_NUMBER = {kind: i for i, kind in enumerate(KINDS)}
 _GROUP_OF_KIND = np.array([GROUP_OF[kind] for kind in KINDS])
-_ENDLESS = 6.0  # what a walk without a budget has left, as log(1 + lookups)
+ENDLESS = 6.0  # what a walk without a budget has left, as log(1 + lookups)
+_LOGS = np.log1p(np.arange(4096))
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -81,19 +86,26 @@ class Lexicon:
         columns = np.concatenate([np.empty(0, dtype=np.int64), *parts])
         return cls(np.array([_KIND_NUMBER[s.kind] for s in samples], dtype=np.int64), indptr, columns)
 
+    @cached_property
+    def narrow(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Ints, NDArray[np.int32]]:
+        """Kinds, groups, indptr and columns in few bytes: what the loops read all the time stays in the cache."""
+        kinds = self.kinds.astype(np.uint8)
+        return kinds, _GROUP_OF_KIND[self.kinds].astype(np.uint8), self.indptr, self.columns.astype(np.int32)
+
 
 @dataclass(frozen=True)
 class Walks:
-    """B walks as numbers: walk b holds the samples ids[indptr[b]:indptr[b + 1]], in the order found.
+    """B walks as numbers: walk b holds the samples ids[start[b]:start[b] + size[b]], in the order found.
 
     watermarks, pending (questions that each filter can still be asked): (B, F);
     step, new, budget, mask: (B,). budget is in lookups, negative: no limit.
     """
 
-    ids: Ints
-    indptr: Ints
-    watermarks: Ints
-    pending: Ints
+    ids: NDArray[np.int32]
+    start: Ints
+    size: Ints
+    watermarks: NDArray[np.int32]
+    pending: NDArray[np.int32]
     step: Ints
     new: Ints
     budget: Ints
@@ -101,14 +113,14 @@ class Walks:
 
     @classmethod
     def of_env(cls, env: BatchEnv, rows: Ints) -> "Walks":
-        """The walks `rows` of an environment, their samples by the dataset's numbers."""
-        at, place = spans(np.zeros(len(rows), dtype=np.int64), env.count[rows])
+        """The walks `rows` of an environment, their samples by the dataset's numbers, not copied."""
         budget = env.budget_left[rows]
         return cls(
-            ids=env.order[rows[at], place].astype(np.int64),
-            indptr=np.concatenate([[0], np.cumsum(env.count[rows])]),
-            watermarks=env.watermark[rows].astype(np.int64),
-            pending=env.pending[rows].astype(np.int64),
+            ids=env.order.ravel(),
+            start=rows * env.order.shape[1],
+            size=env.count[rows],
+            watermarks=env.watermark[rows],
+            pending=env.pending[rows],
             step=env.steps[rows],
             new=env.new[rows],
             budget=np.where(budget == NO_BUDGET, -1, budget),
@@ -121,18 +133,20 @@ class Walks:
         number: dict[Sample, int] = {}
         ids = [[number.setdefault(s, len(number)) for s in view.samples] for view in views]
         samples = tuple(number)
-        flat = np.array([i for row in ids for i in row], dtype=np.int64)
-        indptr = np.cumsum([0, *map(len, ids)], dtype=np.int64)
-        row = np.repeat(np.arange(len(views)), np.diff(indptr))
-        watermarks = np.array([view.watermarks for view in views], dtype=np.int64)
+        flat = np.array([i for row in ids for i in row], dtype=np.int32)
+        size = np.array([len(row) for row in ids], dtype=np.int64)
+        start = np.cumsum(size) - size
+        row = np.repeat(np.arange(len(views)), size)
+        watermarks = np.array([view.watermarks for view in views], dtype=np.int32)
         kind = np.array([_KIND_NUMBER[s.kind] for s in samples], dtype=np.int64)[flat]
-        later = (np.arange(len(flat)) - indptr[row])[:, None] >= watermarks[row]
+        later = (np.arange(len(flat)) - start[row])[:, None] >= watermarks[row]
         budget = [-1 if view.budget_left is None else view.budget_left for view in views]
         walks = cls(
             ids=flat,
-            indptr=indptr,
+            start=start,
+            size=size,
             watermarks=watermarks,
-            pending=np.add.reduceat(accepts.T[kind] & later, indptr[:-1], axis=0, dtype=np.int64),
+            pending=np.add.reduceat(accepts.T[kind] & later, start, axis=0, dtype=np.int32),
             step=np.array([view.step for view in views], dtype=np.int64),
             new=np.array([view.new for view in views], dtype=np.int64),
             budget=np.array(budget, dtype=np.int64),
@@ -160,49 +174,18 @@ def counts_width(filters: int) -> int:
 
 def observe(walks: Walks, lexicon: Lexicon, vocabulary: Vocabulary) -> Observation:
     """Everything that the network reads, for all walks at once."""
-    sizes = np.diff(walks.indptr)
-    first = np.stack([np.zeros_like(sizes), np.zeros_like(sizes), sizes - walks.new], axis=0)
-    length = np.stack([np.ones_like(sizes), sizes, walks.new], axis=0)
-    pooled, by_kind = [], []
-    for start, count, look in zip(first, length, _LOOK, strict=True):
-        row, place = spans(start, count)
-        ids = walks.ids[walks.indptr[row] + place]
-        by_kind.append(_by_kind(row, lexicon.kinds[ids], rows=len(sizes)))
-        pooled.append(_pool(row, ids, lexicon, vocabulary, rows=len(sizes), look=look))
-    filters = walks.pending.shape[1]
-    open_ = ((walks.pending > 0) << np.arange(filters)).sum(axis=1)
-    counts = np.concatenate([*by_kind, _progress(walks, sizes)], axis=1, dtype=np.float32)
-    return Observation(np.stack(pooled, axis=1), counts, walks.mask & open_)
+    rows, filters = walks.pending.shape
+    pooled = np.empty((rows, POOLS, len(vocabulary)), dtype=np.float32)
+    counts = np.empty((rows, counts_width(filters)), dtype=np.float32)
+    mask = np.empty(rows, dtype=np.int64)
+    words = pooling.Words(*lexicon.narrow, vocabulary.groups.astype(np.int32))
+    seen = pooling.Seen(
+        walks.ids, walks.start, walks.size, walks.new, walks.watermarks, walks.pending, walks.step,
+        walks.budget, walks.mask,
+    )  # fmt: skip
 
+    def look(begin: int, end: int) -> None:
+        pooling.observe(seen, words, LOOK, _LOGS, ENDLESS, pooled, counts, mask, begin, end)
 
-def _by_kind(row: Ints, kind: Ints, *, rows: int) -> NDArray[np.float64]:
-    """Samples of each kind, as log(1 + n).  (rows, kinds)"""
-    cells = np.bincount(row * len(KINDS) + kind, minlength=rows * len(KINDS))
-    return np.log1p(cells.reshape(rows, len(KINDS)))
-
-
-def _pool(row: Ints, ids: Ints, lexicon: Lexicon, vocabulary: Vocabulary, *, rows: int, look: int) -> Floats:
-    """The share of samples that carry each word, within the word's group of kinds.  (rows, V)"""
-    sizes = np.bincount(row, minlength=rows)
-    place = np.arange(len(row)) - (np.cumsum(sizes) - sizes)[row]
-    keep = place % -(-np.maximum(sizes, 1) // look)[row] == 0
-    row, ids = row[keep], ids[keep]
-    owner, at = spans(lexicon.indptr[ids], lexicon.indptr[ids + 1] - lexicon.indptr[ids])
-    cells = row[owner] * len(vocabulary) + lexicon.columns[at]
-    total = np.bincount(cells, minlength=rows * len(vocabulary)).astype(np.float32)
-    group = row * len(GROUPS) + _GROUP_OF_KIND[lexicon.kinds[ids]]
-    members = np.maximum(np.bincount(group, minlength=rows * len(GROUPS)), 1).astype(np.float32)
-    share = members.reshape(rows, len(GROUPS))[:, vocabulary.groups]
-    pooled: Floats = total.reshape(rows, len(vocabulary)) / share
-    return pooled
-
-
-def _progress(walks: Walks, sizes: Ints) -> NDArray[np.float64]:
-    """Questions open and asked for each filter, what may be asked, step, size, gain, budget."""
-    filters = walks.watermarks.shape[1]
-    free = (walks.mask[:, None] >> np.arange(filters)) & 1
-    limited = walks.budget >= 0
-    left = np.where(limited, np.log1p(np.maximum(walks.budget, 0)), _ENDLESS)
-    rest = np.stack([walks.step / 5, np.log1p(sizes), np.log1p(walks.new), limited, left], axis=1)
-    asked = walks.watermarks / sizes[:, None]
-    return np.concatenate([np.log1p(walks.pending), asked, free, rest], axis=1)
+    side_by_side(look, ranges(rows))
+    return Observation(pooled, counts, mask)
