@@ -9,8 +9,9 @@ import re
 import socket
 import unicodedata
 from bisect import bisect
+from collections.abc import Callable
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import NamedTuple
 
 import idna
@@ -45,6 +46,11 @@ class Sample(NamedTuple):
 
 SampleSet = frozenset[Sample]
 
+# For what is done by the million: members of an enumeration take longer to look up than a name here, and
+# `Sample(kind, value)` twice as long as the same without its function in between.
+_V4, _DOMAIN, _HOSTNAME, _URL = Kind.IPV4, Kind.DOMAIN, Kind.HOSTNAME, Kind.URL
+_made: Callable[[tuple[Kind, str]], Sample] = partial(tuple.__new__, Sample)
+
 HASH_LENGTHS = {32: Kind.MD5, 40: Kind.SHA1, 64: Kind.SHA256}
 NETWORK_KINDS = frozenset({Kind.IPV4, Kind.IPV6, Kind.DOMAIN, Kind.HOSTNAME, Kind.URL})
 FILE_KINDS = frozenset({Kind.MD5, Kind.SHA1, Kind.SHA256, Kind.FILENAME})
@@ -52,8 +58,9 @@ FILE_KINDS = frozenset({Kind.MD5, Kind.SHA1, Kind.SHA256, Kind.FILENAME})
 LONGEST = 4096  # characters; a longer text is no sample of any kind
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ftp": "21"}
 
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_NAME = rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?"
+# Possessive: where a label ends is never in doubt.
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}+(?<!-)"
+_NAME = rf"(?:{_LABEL}\.)++[a-z][a-z0-9-]{{0,62}}+(?<!-)"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = rf"{_OCTET}\.{_OCTET}\.{_OCTET}\.{_OCTET}"
 
@@ -61,6 +68,7 @@ _is_hex = re.compile(r"[0-9a-fA-F]+").fullmatch
 _is_lower_hex = re.compile(r"[0-9a-f]+").fullmatch
 _is_name = re.compile(_NAME).fullmatch
 _is_ipv4 = re.compile(_IPV4).fullmatch
+_plain_host = re.compile(rf"({_IPV4})|{_NAME}").fullmatch
 # A URL that needs no mending: lower case scheme and host, no port, nothing that could be a fang.
 _plain_url = re.compile(rf"(?:https?|ftp)://(?:{_NAME}|{_IPV4})/[!-~]*").fullmatch
 _may_hold_fangs = re.compile(r"[#\[\](){}<>\\]").search
@@ -176,10 +184,11 @@ def _registered_at(name: str) -> int | None:
 
 def host_kind(name: str) -> Kind | None:
     """DOMAIN or HOSTNAME for a canonical name; None where it has no registered domain."""
+    before, _, tld = name.rpartition(".")
+    if before and tld in _plain_tlds():
+        return _HOSTNAME if "." in before else _DOMAIN
     at = _registered_at(name)
-    if at is None:
-        return None
-    return Kind.DOMAIN if at == 0 else Kind.HOSTNAME
+    return None if at is None else _HOSTNAME if at else _DOMAIN
 
 
 def registered_domain(name: str) -> str:
@@ -310,7 +319,7 @@ def _sorted(name: str, raw: str) -> Sample:
     kind = host_kind(name)
     if kind is None:
         raise _no_suffix(raw)
-    return Sample(kind, name)
+    return _made((kind, name))
 
 
 def _url(raw: str) -> str:
@@ -356,9 +365,9 @@ def sample(kind: Kind, raw: str) -> Sample:
         SampleError: the text is no value of that kind.
     """
     if HASH_LENGTHS.get(len(raw)) is kind and _is_lower_hex(raw):
-        return Sample(kind, raw)
-    if kind is Kind.URL and len(raw) <= LONGEST and _plain_url(raw) and not _may_hold_fangs(raw):
-        return Sample(kind, raw)
+        return _made((kind, raw))
+    if kind is _URL and len(raw) <= LONGEST and _plain_url(raw) and not _may_hold_fangs(raw):
+        return _made((kind, raw))
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
     match kind:
@@ -394,13 +403,8 @@ def host(raw: str) -> Sample:
         SampleError: it is none of them.
     """
     if len(raw) < 254:
-        if _is_ipv4(raw):
-            return Sample(Kind.IPV4, raw)
-        if _is_name(raw):
-            at = _registered_at(raw)
-            if at is None:
-                raise _no_suffix(raw)
-            return Sample(Kind.HOSTNAME if at else Kind.DOMAIN, raw)
+        if plain := _plain_host(raw):
+            return _made((_V4, raw)) if plain.lastindex else _sorted(raw, raw)
         if not raw.isascii() and raw.replace(".", "").isalnum():  # no fangs, no port
             return _sorted(_mended(raw, raw), raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
