@@ -33,6 +33,7 @@ _BUSY = frozenset({"temporarily_unavailable", "server_error"})  # of the login: 
 
 _HOSTS = ("host", "parentHost", "childHost", "artifact")  # keys under which an object names a host
 _ARE_HOSTS = frozenset({"host", "hostname", "ipaddress", "subdomain"})
+_OTHERS = ("artifact", "childHost")  # in a row of passive DNS or a host pair, beside the parent
 # Read with the object around them, whose dates are those of the relation.
 _CLOSED = frozenset({*_HOSTS, "sslCertificate"})
 
@@ -156,12 +157,13 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
     """Reads our raw answer (bodies by section) and any single body of the host interface alike."""
     value = table("mdti", raw)
     _refuse(value)
-    passive, asked = taken(value, "value", "artifact"), sample.value
+    asked = sample.value
     found: list[Finding] = [
         (as_host(host), moment(row.get("firstSeenDateTime")), moment(row.get("lastSeenDateTime")), None)
-        for row in passive
-        for key in _HOSTS
-        if key in row and (host := _id(row[key])) != asked
+        for other in _OTHERS
+        for row in taken(value, "value", other)
+        for key in (other, "parentHost")
+        if (host := _id(row.get(key))) != asked
     ]
     for record in records(value, closed=_CLOSED):
         if hosts := _hosts(record):

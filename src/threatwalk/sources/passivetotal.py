@@ -3,7 +3,7 @@ trackers, whois. The service is gone; archive and emulator still speak its proto
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import product
 from typing import Any
@@ -153,17 +153,19 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
     said = _error(value)
     if said is not None:
         raise AnswerError(f"passivetotal answered: {said[:120]}")
-    passive, asked = taken(value, "results", "resolve"), sample.value
+    asked = sample.value
     found: list[Finding] = [
         (as_host(row[key]), moment(row.get("firstSeen")), moment(row.get("lastSeen")), None)
-        for key in ("resolve", "value")
-        for row in passive
+        for ends in _ENDS
+        for row in taken(value, "results", ends[0])
+        for key in ends
         if row.get(key, asked) != asked
     ]
     found += _findings(value)
     return pivots(sample, "passivetotal", found)
 
 
+_ENDS = (("resolve", "value"), ("child", "parent"))  # of the rows of passive DNS and of host pairs
 _CLOSED = frozenset({"indicators"})  # read with the article around them
 _LEAVES = frozenset({"resolve", "child", "hostname", "sample"})  # keys of what holds no further object
 _HOSTS = frozenset({"parent", "child", "entity", "hostname", "address", "focusPoint"})
@@ -254,7 +256,7 @@ def _reported(record: dict[str, Any]) -> Iterator[Finding]:
             yield _indicator(str(group.get("type")), text), since, None, reference
 
 
-_INDICATORS = {
+_INDICATORS: dict[str, Callable[[Any], Sample | None]] = {
     "hash": as_hash,
     "url": as_url,
     "ip": as_ip,
