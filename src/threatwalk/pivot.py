@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
 from typing import NamedTuple
 
 from threatwalk.sample import Sample
@@ -38,15 +37,12 @@ class Pivot(NamedTuple):
 Finding = tuple[Sample | None, datetime | None, datetime | None, str | None]
 """What a body says: found, first seen, last seen, reference; of the sample itself and of None nothing is made."""
 
-_made: Callable[[tuple[Sample, str, Sample, datetime | None, datetime | None, str | None]], Pivot] = partial(
-    tuple.__new__, Pivot
-)  # what Pivot._make does, in half the time
-
 
 def pivots(origin: Sample, name: str, findings: Iterable[Finding]) -> list[Pivot]:
     """The pivots of what filter `name`, asked about `origin`, said."""
+    made, pivot = tuple.__new__, Pivot  # what Pivot._make does, in half the time
     return [
-        _made((origin, name, found, first, last, reference))
+        made(pivot, (origin, name, found, first, last, reference))
         for found, first, last, reference in findings
         if found is not None and found != origin
     ]

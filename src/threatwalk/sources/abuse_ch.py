@@ -1,19 +1,19 @@
 """What the sources of abuse.ch share: one key, and bodies that tell in `query_status` how it went."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from threatwalk.errors import AnswerError
 from threatwalk.sample import Sample
-from threatwalk.sources.body import as_hash, moment, remembered, table, tables
+from threatwalk.sources.body import as_hash, table, tables
 from threatwalk.sources.filter import NotKnownError, Session
 from threatwalk.sources.response import DeniedError, ThrottledError
 
 _NOTHING = frozenset({"no_result", "no_results", "hash_not_found"})
 _DENIED = ("auth", "api_key", "blacklist")  # unknown_auth_key, no_api_key, user_blacklisted
 _THROTTLED = ("limit", "quota", "too_many")
-_HASHES = ("md5_hash", "sha1_hash", "sha256_hash", "response_md5", "response_sha256")
+HASHES = dict.fromkeys(("md5_hash", "sha1_hash", "sha256_hash", "response_md5", "response_sha256"))
+"""Under which keys the three services tell the hashes of a file."""
 
 
 async def post(
@@ -56,11 +56,11 @@ def knows(source: str, body: dict[str, Any]) -> bool:
         AnswerError: it tells of an error.
     """
     status = _status(body)
+    if status == "ok" or not status:
+        return True
     if status in _NOTHING:
         return False
-    if status not in {"ok", ""}:
-        raise AnswerError(f"{source} answered {status[:60]!r}")
-    return True
+    raise AnswerError(f"{source} answered {status[:60]!r}")
 
 
 def _status(body: dict[str, Any]) -> str:
@@ -71,7 +71,7 @@ def _status(body: dict[str, Any]) -> str:
     return ""
 
 
-def rows(source: str, raw: str) -> list[dict[str, Any]]:
+def rows(source: str, raw: str) -> Sequence[dict[str, Any]]:
     """The entries under `data`, which is a list, or one entry; none where the source knows nothing.
 
     Raises:
@@ -85,27 +85,11 @@ def rows(source: str, raw: str) -> list[dict[str, Any]]:
         return [data]
     if not isinstance(data, list):
         raise AnswerError(f"{source} answered no data")
-    return list(tables(data))
-
-
-def seen(entry: dict[str, Any], *names: str) -> datetime | None:
-    """The first time that stands under one of these names; its zone is written `UTC`, or not at all."""
-    for name in names:
-        value = entry.get(name)
-        if value is not None and (found := when(value)) is not None:
-            return found
-    return None
-
-
-@remembered
-def when(value: Any) -> datetime | None:
-    """A time as these services write it."""
-    return moment(value.removesuffix("UTC").strip() if isinstance(value, str) else value)
+    return tables(data)
 
 
 def hashes(entry: dict[str, Any]) -> list[Sample | None]:
-    """The hashes of a file, as the three services name them."""
-    return [as_hash(value) for name in _HASHES if (value := entry.get(name))]
+    return [as_hash(value) for name in HASHES if (value := entry.get(name))]
 
 
 def page(value: Any) -> str | None:

@@ -6,8 +6,7 @@ that belong to the sample: what else shares a machine with it is another questio
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from threatwalk.errors import AnswerError
 from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import as_host, as_ip, as_name, inner, moment, part, span, table, tables, texts
+from threatwalk.sources.body import as_host, as_ip, as_name, inner, moment, part, table, tables, texts
 from threatwalk.sources.filter import NotKnownError
 from threatwalk.sources.response import Response, ThrottledError, judged, retry_after
 
@@ -66,16 +65,17 @@ def _told(body: dict[str, Any]) -> int:
 def read(sample: Sample, raw: str) -> list[Pivot]:
     """Every relation of a raw answer once, from the first to the last time that a body saw it."""
     value = table("censys", raw)
-    spans: defaultdict[Sample | None, tuple[list[datetime], list[datetime]]] = defaultdict(lambda: ([], []))
+    first: dict[Sample | None, datetime | None] = {}
+    last: dict[Sample | None, datetime | None] = {}
     for body in _bodies(value):
-        for found, first, last in _body(sample, body):
-            firsts, lasts = spans[found]
-            if first is not None:
-                firsts.append(first)
-            if last is not None:
-                lasts.append(last)
-    ends = ((found, span(firsts)[0], span(lasts)[1], None) for found, (firsts, lasts) in spans.items())
-    return pivots(sample, "censys", ends)
+        for found, since, until in _body(sample, body):
+            known = first.setdefault(found, since)
+            if since is not None and (known is None or since < known):
+                first[found] = since
+            known = last.setdefault(found, until)
+            if until is not None and (known is None or until > known):
+                last[found] = until
+    return pivots(sample, "censys", ((found, since, last[found], None) for found, since in first.items()))
 
 
 def _bodies(value: dict[str, Any]) -> Iterable[dict[str, Any]]:
@@ -151,7 +151,7 @@ def _asset(sample: Sample, asset: dict[str, Any], *, sought: bool = False) -> li
         if wrapper in asset and isinstance(asset[wrapper], dict):
             return _asset(sample, asset[wrapper], sought=sought)
     if "hostname" in asset:
-        return list(_web_property(sample, asset, sought=sought))
+        return _web_property(sample, asset, sought=sought)
     if "ip" in asset:
         return _host(sample, asset, sought=sought)
     if _CERTIFICATE.isdisjoint(asset):
@@ -235,28 +235,31 @@ def _certified(certificate: dict[str, Any]) -> list[Sample]:
     return [one for one in dict.fromkeys(found) if one is not None]
 
 
-def _web_property(sample: Sample, web: dict[str, Any], *, sought: bool) -> Iterator[Found]:
+def _web_property(sample: Sample, web: dict[str, Any], *, sought: bool) -> list[Found]:
     hostname, seen = as_host(web.get("hostname")), moment(web.get("scan_time"))
     addresses = [
         (as_ip(endpoint.get("ip")), moment(endpoint.get("scan_time")) or seen)
         for endpoint in tables(web.get("endpoints"))
     ]
-    names = _certified(part(web, "cert"))
-    named = sample in {hostname, *(ip for ip, _ in addresses)} or _mentions(sample, names)
-    if hostname == sample:
-        yield from ((ip, at, at) for ip, at in addresses)
+    names = _certified(part(web, "cert")) if "cert" in web else []
+    bears = hostname == sample
+    named = bears or any(ip == sample for ip, _ in addresses) or _mentions(sample, names)
+    found = [(ip, at, at) for ip, at in addresses] if bears else []
     if sought or named:
-        yield hostname, seen, seen
+        found.append((hostname, seen, seen))
     if named:
-        yield from ((name, seen, seen) for name in names)
+        found += [(name, seen, seen) for name in names]
+    return found
 
 
 def _below(sample: Sample, name: Sample | None) -> bool:
     return name is not None and sample.kind in _NAMES and name.value.endswith(f".{sample.value}")
 
 
-def _mentions(sample: Sample, names: Iterable[Sample]) -> bool:
-    return sample in names or any(_below(sample, name) for name in names)
+def _mentions(sample: Sample, names: Sequence[Sample]) -> bool:
+    if sample in names:
+        return True
+    return sample.kind in _NAMES and any(name.value.endswith(f".{sample.value}") for name in names)
 
 
 _RESOLVED = ("domain", "ip", "mail_server", "name_server", "mname")

@@ -1,13 +1,13 @@
 """crt.sh: which names stand together in certificates of the transparency logs."""
 
-from collections import defaultdict
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from threatwalk.errors import AnswerError
 from threatwalk.pivot import Pivot, pivots
 from threatwalk.sample import Kind, Sample
-from threatwalk.sources.body import as_host, moment, parse, span, tables
+from threatwalk.sources.body import as_host, moment, parse, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
@@ -28,15 +28,22 @@ async def _ask(sample: Sample, session: Session) -> str:
 
 def _read(sample: Sample, raw: str) -> list[Pivot]:
     """A name is told once, with the times of its first and last certificate in the logs."""
-    named: defaultdict[str, list[datetime]] = defaultdict(list)  # most names stand in many certificates
+    first: dict[Sample | None, datetime | None] = {}
+    dated: list[tuple[datetime, list[Sample | None]]] = []
     for certificate in _certificates(raw):
         logged = moment(certificate.get("entry_timestamp", certificate.get("min_entry_timestamp")))
-        for name in _names(certificate):
-            named[name] += (logged,) if logged is not None else ()
-    times: defaultdict[Sample | None, list[datetime]] = defaultdict(list)
-    for name, logs in named.items():
-        times[as_host(name)] += logs
-    return pivots(sample, "crtsh", ((found, *span(logs), None) for found, logs in times.items()))
+        hosts = as_host.each(_names(certificate))
+        if logged is None:
+            first |= dict.fromkeys(hosts)
+        else:
+            dated.append((logged, hosts))
+    dated.sort(key=itemgetter(0))
+    last = first.copy()
+    for logged, hosts in dated:
+        last |= dict.fromkeys(hosts, logged)
+    for logged, hosts in reversed(dated):
+        first |= dict.fromkeys(hosts, logged)
+    return pivots(sample, "crtsh", ((found, since, last[found], None) for found, since in first.items()))
 
 
 def _certificates(raw: str) -> list[dict[str, Any]]:
@@ -51,8 +58,9 @@ def _certificates(raw: str) -> list[dict[str, Any]]:
 
 def _names(certificate: dict[str, Any]) -> list[str]:
     """Every name of a certificate; it holds people's names and e-mail addresses, too."""
-    values = certificate.get("common_name"), certificate.get("name_value")
-    return [line for value in values if isinstance(value, str) for line in value.splitlines()]
+    common, every = certificate.get("common_name"), certificate.get("name_value")
+    names = every.splitlines() if isinstance(every, str) else []
+    return names + common.splitlines() if isinstance(common, str) else names
 
 
 filter_ = Filter(

@@ -1,7 +1,7 @@
 """Open Threat Exchange (AlienVault, now LevelBlue): passive DNS, malware, URLs, and what pulses report together."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -47,7 +47,7 @@ _PAGE = {"malware": "50", "url_list": "50"}
 _PULSES = 5  # the smallest pulses say most about what belongs together
 _PULSE_SIZE = 400  # a larger pulse is a blocklist
 
-_PULSE_TYPES = {
+_PULSE_TYPES: dict[str, Callable[[Any], Sample | None]] = {
     "IPv4": as_ip,
     "IPv6": as_ip,
     "domain": as_name,

@@ -10,7 +10,7 @@ from threatwalk.errors import AnswerError
 from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import otx
-from threatwalk.sources.body import as_hash, as_name, moment, table, tables, texts
+from threatwalk.sources.body import as_hash, moment, names, table, tables, texts
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 from threatwalk.sources.sandbox import as_machine
 
@@ -18,7 +18,7 @@ _IPS = frozenset({Kind.IPV4, Kind.IPV6})
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
 _HASHES = frozenset({Kind.MD5, Kind.SHA1})
 _RESOLVED = ("ip_address", "domain")
-_LISTS = {"ips": as_machine, "domains": as_machine, "subdomains": as_name, "hashes": as_hash}
+_LISTS = {"ips": as_machine.each, "domains": as_machine.each, "subdomains": names, "hashes": as_hash.each}
 
 
 def _question(kind: Kind) -> tuple[str, str]:
@@ -73,8 +73,8 @@ def _findings(body: dict[str, Any]) -> list[Finding]:
         if key in record
     ]
     for key, canonical in _LISTS.items():
-        if body.get(key):
-            found += [(canonical(text), None, None, report) for text in texts(body[key])]
+        if (listed := body.get(key)) and isinstance(listed, list):
+            found += [(one, None, None, report) for one in canonical(listed)]
     found += [(as_hash(body[key]), None, None, report) for key in ("md5", "sha1") if key in body]
     return found
 

@@ -5,8 +5,8 @@ from typing import Any
 from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import abuse_ch
-from threatwalk.sources.abuse_ch import hashes, page, seen, when
-from threatwalk.sources.body import as_hash, as_host, as_url, tables
+from threatwalk.sources.abuse_ch import HASHES, page
+from threatwalk.sources.body import as_hash, as_host, as_url, moment, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _HOSTS = frozenset({Kind.IPV4, Kind.IPV6, Kind.DOMAIN, Kind.HOSTNAME})
@@ -17,7 +17,7 @@ _BAZAAR = "https://bazaar.abuse.ch/sample/"
 async def _ask(sample: Sample, session: Session) -> str:
     url = f"{session.endpoint('threatfox')}/api/v1/"
     raw = await abuse_ch.post("threatfox", url, session, json=_question(sample))
-    if not any(_concerns(sample, row) for row in abuse_ch.rows("threatfox", raw)):
+    if not any(_concerns(sample, row, _indicator(row)) for row in abuse_ch.rows("threatfox", raw)):
         raise NotKnownError(raw)
     return raw
 
@@ -34,41 +34,47 @@ def _question(sample: Sample) -> dict[str, object]:
 
 
 def _read(sample: Sample, raw: str) -> list[Pivot]:
-    rows = (row for row in abuse_ch.rows("threatfox", raw) if _concerns(sample, row))
-    return pivots(sample, "threatfox", (finding for row in rows for finding in _row(row)))
+    found: list[Finding] = []
+    for row in abuse_ch.rows("threatfox", raw):
+        indicator = _indicator(row)
+        if _concerns(sample, row, indicator):
+            found += _row(row, indicator)
+    return pivots(sample, "threatfox", found)
 
 
-def _row(row: dict[str, Any]) -> list[Finding]:
-    first, last = seen(row, "first_seen", "first_seen_utc"), seen(row, "last_seen", "last_seen_utc")
+def _row(row: dict[str, Any], indicator: Sample | None) -> list[Finding]:
+    first = moment(row.get("first_seen")) or moment(row.get("first_seen_utc"))
+    last = moment(row.get("last_seen")) or moment(row.get("last_seen_utc"))
     reference = page(row.get("reference"))
-    found: list[Finding] = [(_indicator(row), first, last, reference)]
+    found: list[Finding] = [(indicator, first, last, reference)]
     if reference and reference.startswith(_BAZAAR):  # the sample that the entry was taken from
         found.append((as_hash(reference.removeprefix(_BAZAAR).strip("/")), first, last, reference))
-    found += [
-        (hash_, at, at, page(sample.get("malware_bazaar")) or reference)
-        for sample in tables(row.get("malware_samples"))
-        for at in (when(sample.get("time_stamp")),)
-        for hash_ in hashes(sample)
-    ]
+    for sample in tables(row.get("malware_samples")):
+        at, bazaar = moment(sample.get("time_stamp")), page(sample.get("malware_bazaar")) or reference
+        found += [
+            (as_hash(value), at, at, bazaar) for key, value in sample.items() if value and key in HASHES
+        ]
     return found
 
 
 def _indicator(row: dict[str, Any]) -> Sample | None:
     value = row.get("ioc", row.get("ioc_value"))
-    return as_hash(value) or as_url(value) or as_host(value)
+    if isinstance(value, str) and "/" in value and (url := as_url(value)):
+        return url
+    return as_host(value) or as_hash(value)
 
 
-def _concerns(sample: Sample, row: dict[str, Any]) -> bool:
+def _concerns(sample: Sample, row: dict[str, Any], indicator: Sample | None) -> bool:
     """Whether an entry is about the sample: a search for 8.8.8.8 brings 18.8.8.80, too.
 
     An entry without the sample's text did not come from a search for it (but for its hash), and stays.
     """
-    text = str(row.get("ioc", row.get("ioc_value"))).lower()
-    if sample.kind in _HASHES or sample.value.lower() not in text:
+    if indicator == sample or sample.kind in _HASHES:
         return True
-    indicator = _indicator(row)
+    if sample.value.lower() not in str(row.get("ioc", row.get("ioc_value"))).lower():
+        return True
     if indicator is None or sample.kind is Kind.URL:
-        return indicator == sample
+        return False
     host = _host(indicator)
     return host == sample or (host is not None and host.value.endswith(f".{sample.value}"))
 

@@ -1,13 +1,14 @@
 """URLhaus (abuse.ch): which URLs a host serves malware at, what lies there, and where else a payload lies."""
 
+from collections.abc import Callable
 from typing import Any
 
 from threatwalk.errors import AnswerError
 from threatwalk.pivot import Finding, Pivot, pivots
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources import abuse_ch
-from threatwalk.sources.abuse_ch import page, seen
-from threatwalk.sources.body import as_file, as_hash, as_host, as_url, table, tables
+from threatwalk.sources.abuse_ch import HASHES, page
+from threatwalk.sources.body import as_file, as_hash, as_host, as_url, moment, table, tables
 from threatwalk.sources.filter import Filter, NotKnownError, Opsec, Quota, Session, Status
 
 _NAMES = frozenset({Kind.DOMAIN, Kind.HOSTNAME})
@@ -19,10 +20,12 @@ _QUESTIONS = {
     Kind.MD5: ("payload", "md5_hash"),
     Kind.SHA256: ("payload", "sha256_hash"),
 }
-_TOLD = (
-    *(("url", as_url), ("host", as_host), ("filename", as_file)),
-    *((name, as_hash) for name in ("md5_hash", "sha256_hash", "response_md5", "response_sha256")),
-)
+_TOLD: dict[str, Callable[[Any], Sample | None]] = {
+    "url": as_url,
+    "host": as_host,
+    "filename": as_file,
+    **dict.fromkeys(HASHES, as_hash),
+}
 _OWN = frozenset({"host", "url", "urls", "payloads", "md5_hash", "sha256_hash"})
 
 
@@ -63,10 +66,10 @@ def _body(body: dict[str, Any]) -> list[Finding]:
 
 
 def _entry(entry: dict[str, Any], reference: str | None) -> list[Finding]:
-    first = seen(entry, "firstseen", "date_added", "dateadded")
-    last = seen(entry, "lastseen", "last_online")
+    first = moment(entry.get("firstseen")) or moment(entry.get("date_added") or entry.get("dateadded"))
+    last = moment(entry.get("lastseen")) or moment(entry.get("last_online"))
     return [
-        (canonical(value), first, last, reference) for key, canonical in _TOLD if (value := entry.get(key))
+        (_TOLD[key](value), first, last, reference) for key, value in entry.items() if value and key in _TOLD
     ]
 
 

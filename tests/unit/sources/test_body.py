@@ -15,7 +15,7 @@ from threatwalk.sources.body import (
     as_name,
     as_url,
     moment,
-    span,
+    names,
 )
 
 CANONICAL = [as_host, as_name, as_ip, as_hash, as_url, as_file, moment]
@@ -33,6 +33,15 @@ def test_an_odd_value_is_nothing(canonical: object, odd: object) -> None:
 def test_the_same_text_is_the_same_sample_once_more() -> None:
     assert as_host("mail.example.org") is as_host("mail.example.org")
     assert as_host("*.Mail.example.org.") == Sample(Kind.HOSTNAME, "mail.example.org")
+
+
+@pytest.mark.parametrize("odd", [[], {}, ["example.org"], 7, None])
+def test_a_column_is_read_as_its_values_are(odd: object) -> None:
+    column = ["www.example.org", odd, "192.0.2.1", "no host"]
+
+    assert as_host.each(column) == [as_host(value) for value in column]
+    assert names(column) == [as_name(value) for value in column]
+    assert as_host.each([]) == []
 
 
 def test_a_table_that_is_full_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +77,8 @@ def test_forgotten_forms_are_made_again() -> None:
         ("2026-11-23T10", datetime(2026, 11, 23, 10, tzinfo=UTC)),
         ("20261123T102030.5", datetime(2026, 11, 23, 10, 20, 30, 500_000, tzinfo=UTC)),
         ("2026-11-23T10:20:30+02:00", datetime(2026, 11, 23, 8, 20, 30, tzinfo=UTC)),
+        ("2026-11-23 10:20:30 UTC", datetime(2026, 11, 23, 10, 20, 30, tzinfo=UTC)),
+        (" 2026-11-23\r", datetime(2026, 11, 23, tzinfo=UTC)),
         ("0000-00-00", None),
         ("2026-11-23T", None),
         ("1970-01-01", None),
@@ -78,11 +89,3 @@ def test_a_time_without_zone_is_utc(text: str, when: datetime | None) -> None:
 
     assert found == when
     assert found is None or found.tzinfo is UTC
-
-
-def test_a_span_goes_from_the_first_to_the_last() -> None:
-    days = [datetime(2026, 1, day, tzinfo=UTC) for day in (2, 1, 3)]
-
-    assert span(days) == (days[1], days[2])
-    assert span(days[:1]) == (days[0], days[0])
-    assert span([]) == (None, None)
