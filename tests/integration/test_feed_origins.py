@@ -264,7 +264,7 @@ async def test_a_killed_sync_goes_on_where_it_was(
 ) -> None:
     from threatwalk.reports import feed
 
-    monkeypatch.setattr(feed, "_SAVE_EVERY", 1)
+    monkeypatch.setattr(feed, "_SAVE_EVERY_S", 0.0)
     monkeypatch.setattr(feed, "IN_FLIGHT", 1)
     server.odd[f"{IDS[3]}.json"] = lambda request: respond(request, 401)
     with pytest.raises(SettingsError):

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import orjson
 
@@ -17,7 +18,8 @@ from threatwalk.reports.store import Document, State, Status
 MANIFEST = "manifest.json"
 HASHES = "hashes.csv"
 IN_FLIGHT = 8
-_SAVE_EVERY = 500  # documents; what a killed sync has fetched is not fetched again
+_SAVE_EVERY_S = 5.0  # what a killed sync has fetched before is not fetched again
+_SAVING = 0.05  # of the time at most: the state names every document
 
 Progress = Callable[[int, int], None]
 """Called with (documents done, documents to fetch)."""
@@ -143,16 +145,18 @@ class _Sync:
 
     async def _fetch_all(self, wanted: list[str], versions: dict[str, str]) -> None:
         left = iter(wanted)
-        done = 0
+        done, saving_at = 0, monotonic() + _SAVE_EVERY_S
 
         async def work() -> None:
-            nonlocal done
+            nonlocal done, saving_at
             for name in left:
                 await self._fetch(name, versions[name])
                 done += 1
                 self._progress(done, len(wanted))
-                if done % _SAVE_EVERY == 0:
+                began = monotonic()
+                if began >= saving_at:
                     store.save(self._folder, self._state)
+                    saving_at = monotonic() + max(_SAVE_EVERY_S, (monotonic() - began) / _SAVING)
 
         try:
             async with asyncio.TaskGroup() as workers:

@@ -8,19 +8,25 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
+
+import orjson
 
 from threatwalk.errors import BusyError, StoreError
 
 FORMAT = 1
 WITHDRAWN = ".withdrawn"
 _STATE = "state.json"
+_ABOUT = ("feed", "url", "tlp", "synced_at", "validators", "pending")
+_AT_ONCE = 16  # files on their way to the disk: its journal takes many in the time of one
 _SAFE = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}\Z")
 _MADE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b")  # uuid5
 _SUFFIX = re.compile(r"\.[0-9A-Za-z]{1,8}\Z")
@@ -61,7 +67,8 @@ class State:
     """All that is known of a feed.
 
     `validators` are sent along to ask for what has changed only; `pending` (name -> version) are
-    documents that are listed and could not be had yet.
+    documents that are listed and could not be had yet. `unsettled` are documents that `put` wrote and `save`
+    will give their names.
     """
 
     feed: str
@@ -71,6 +78,7 @@ class State:
     validators: dict[str, str] = field(default_factory=dict)
     pending: dict[str, str] = field(default_factory=dict)
     documents: dict[str, Document] = field(default_factory=dict)
+    unsettled: set[Path] = field(default_factory=set, compare=False, repr=False)
 
     def forget_validators(self) -> None:
         """Ask for everything anew next time."""
@@ -94,7 +102,7 @@ def load(folder: Path) -> State:
             name: Document(**{**one, "status": Status(one["status"])})
             for name, one in raw["documents"].items()
         }
-        known = {key: raw[key] for key in ("feed", "url", "tlp", "synced_at", "validators", "pending")}
+        known = {key: raw[key] for key in _ABOUT}
     except FileNotFoundError:
         return State(folder.name)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
@@ -110,28 +118,74 @@ def is_state(document: object) -> bool:
 
 
 def save(folder: Path, state: State) -> None:
-    """Write the state under its name as a whole; raises StoreError."""
-    table = {"format": FORMAT, **asdict(state)}
-    # half a surrogate, as in a file's name that is no UTF-8, stays what JSON calls it
-    write(
-        folder / _STATE, json.dumps(table, ensure_ascii=False, indent=0).encode("utf-8", "backslashreplace")
-    )
+    """Write the state under its name as a whole, once all documents that it names lie under theirs.
+
+    Raises:
+        StoreError: the disk.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for path, was_new in zip(state.unsettled, pool.map(_settle, state.unsettled), strict=True):
+            if was_new:
+                (folder / WITHDRAWN / path.name).unlink(missing_ok=True)
+    state.unsettled.clear()
+    _write(folder / _STATE, _lines(state))
+    _settle(folder / _STATE)
+
+
+def _lines(state: State) -> Iterator[bytes]:
+    """The state as JSON, a line for each document: as a whole it would be in memory twice."""
+    about = {key: getattr(state, key) for key in _ABOUT}
+    yield _json({"format": FORMAT, **about})[:-1] + b',"documents":{\n'
+    for number, (name, document) in enumerate(state.documents.items()):
+        yield b"%b%b:%b" % (b",\n" if number else b"", _json(name), _json(document))
+    yield b"\n}}\n"
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        # half a surrogate, as in a file's name that is no UTF-8, stays what JSON calls it
+        plain = asdict(value) if isinstance(value, Document) else value
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def write(path: Path, data: bytes) -> None:
     """Write a file as a whole or not at all; raises StoreError."""
-    part = path.with_name(f".{path.name}.part")
+    _write(path, [data])
+    _settle(path)
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    part = _part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+            file.writelines(pieces)
     except OSError as err:
         with suppress(OSError):
             part.unlink()
         raise StoreError(f"{path} cannot be written: {err.strerror or err}") from err
+
+
+def _settle(path: Path) -> bool:
+    """Give what was written its name once it is on the disk; False where that was done already."""
+    part = _part(path)
+    try:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except FileNotFoundError:
+        return False
+    except OSError as err:
+        with suppress(OSError):
+            part.unlink()
+        raise StoreError(f"{path} cannot be written: {err.strerror or err}") from err
+    return True
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
 
 
 def file_name(feed: str, name: str) -> str:
@@ -160,10 +214,10 @@ def _published_names(folder: Path, _version: int) -> dict[str, str]:
 
 
 def put(folder: Path, state: State, name: str, document: Document, data: bytes | None) -> None:
-    """Keep a new or changed document; with `data` None an older one stays in its place."""
+    """Keep a new or changed document from the next `save` on; with `data` None an older one stays in its place."""
     if data is not None:
-        write(folder / document.file, data)
-        (folder / WITHDRAWN / document.file).unlink(missing_ok=True)
+        _write(folder / document.file, [data])
+        state.unsettled.add(folder / document.file)
     state.documents[name] = document
 
 
@@ -171,6 +225,7 @@ def withdraw(folder: Path, document: Document, at: str) -> None:
     """Mark a document as taken back and put it aside, out of every later dataset."""
     document.withdrawn = at
     kept = folder / document.file
+    _settle(kept)
     if kept.exists():
         (folder / WITHDRAWN).mkdir(exist_ok=True)
         kept.replace(folder / WITHDRAWN / document.file)
