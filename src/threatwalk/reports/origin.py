@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
+import aiohttp
+from yarl import URL
 
 from threatwalk.errors import ParamsError, SettingsError, UnavailableError
 from threatwalk.reports.read import LARGEST
 
 TIMEOUT_S = 30.0
 _REDIRECTS = 3
+_REDIRECTING = frozenset({301, 302, 303, 307, 308})
+_CHUNK = 1 << 18  # bytes of a body that are read at a time
 T = TypeVar("T")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -54,7 +57,7 @@ async def opened(url: str, key: str | None = None) -> AsyncIterator[Origin]:
     match scheme:
         case "http" | "https":
             async with _client(url, key) as client:
-                yield _Http(client, url if url.endswith("/") else url + "/")
+                yield _Http(client, URL(url if url.endswith("/") else url + "/"))
         case "s3":
             yield _s3(url)
         case "" | "file":
@@ -64,43 +67,43 @@ async def opened(url: str, key: str | None = None) -> AsyncIterator[Origin]:
             raise ParamsError(f"{url}: a feed is an http(s) or s3 URL, or a folder")
 
 
-def _client(url: str, key: str | None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        timeout=TIMEOUT_S,
-        follow_redirects=False,
-        trust_env=urlsplit(url).hostname not in _LOOPBACK,  # no proxy is asked about this machine
+def _client(url: str, key: str | None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=10 * TIMEOUT_S, sock_connect=TIMEOUT_S, sock_read=TIMEOUT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=URL(url).host not in _LOOPBACK,  # no proxy is asked about this machine
         headers={"User-Agent": "threatwalk", **({"Authorization": key} if key else {})},
-        limits=httpx.Limits(max_connections=16),
     )
 
 
 class _Http:
-    def __init__(self, client: httpx.AsyncClient, base: str) -> None:
+    def __init__(self, client: aiohttp.ClientSession, base: URL) -> None:
         self._client = client
-        self._base = httpx.URL(base)
+        self._base = base
 
     async def names(self) -> dict[str, str] | None:
         return None
 
     async def fetch(self, name: str, validator: str = "") -> Fetched | None:
-        url = self._base.join(name)
+        url = self._base.join(URL(name))
         try:
-            async with asyncio.timeout(10 * TIMEOUT_S):
-                for _ in range(_REDIRECTS + 1):
-                    async with self._client.stream("GET", url, headers=_conditions(validator)) as response:
-                        if not response.has_redirect_location:
-                            return await _fetched(response, url)
-                        url = self._followed(url, response)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as err:
+            for _ in range(_REDIRECTS + 1):
+                async with self._client.get(
+                    url, headers=_conditions(validator), allow_redirects=False
+                ) as response:
+                    if response.status not in _REDIRECTING or "Location" not in response.headers:
+                        return await _fetched(response, url)
+                    url = self._followed(url, response.headers["Location"])
+        except (aiohttp.ClientError, ValueError, TimeoutError) as err:
             raise UnavailableError(f"{url} cannot be fetched: {err or type(err).__name__}") from err
         raise UnavailableError(f"{url}: redirected more than {_REDIRECTS} times")
 
-    def _followed(self, url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    def _followed(self, url: URL, location: str) -> URL:
         """Where a redirect leads, which must be the feed's own host."""
-        target = url.join(response.headers["location"])
-        secured = (self._base.scheme, target.scheme, target.port) == ("http", "https", None)
-        same = (target.scheme, target.port) == (self._base.scheme, self._base.port)
-        if target.host != self._base.host or not (same or secured):
+        target, base = url.join(URL(location)), self._base
+        secured = (base.scheme, target.scheme, target.explicit_port) == ("http", "https", None)
+        same = (target.scheme, target.port) == (base.scheme, base.port)
+        if target.host != base.host or not (same or secured):
             raise UnavailableError(f"{url} redirects to another host ({target.host}), which is not followed")
         return target
 
@@ -117,8 +120,8 @@ def _conditions(validator: str) -> dict[str, str]:
             return {}
 
 
-async def _fetched(response: httpx.Response, url: httpx.URL) -> Fetched | None:
-    match response.status_code:
+async def _fetched(response: aiohttp.ClientResponse, url: URL) -> Fetched | None:
+    match response.status:
         case 200:
             pass
         case 304:
@@ -127,12 +130,12 @@ async def _fetched(response: httpx.Response, url: httpx.URL) -> Fetched | None:
             raise MissingError(str(url))
         case 401 | 403:
             raise SettingsError(
-                f"{url} refuses us ({response.status_code}): its key stands in THREATWALK_KEY_ and the feed's name"
+                f"{url} refuses us ({response.status}): its key stands in THREATWALK_KEY_ and the feed's name"
             )
         case status:
-            raise UnavailableError(f"{url} answers {status} {response.reason_phrase}".rstrip())
+            raise UnavailableError(f"{url} answers {status} {response.reason or ''}".rstrip())
     data = bytearray()
-    async for piece in response.aiter_bytes():
+    async for piece in response.content.iter_chunked(_CHUNK):
         data += piece
         if len(data) > LARGEST:
             raise UnavailableError(f"{url} is larger than {LARGEST} bytes")
