@@ -31,11 +31,24 @@ def _say(line: str) -> None:
 @_path("bundles", "data/reports/bundles")
 @_path("reports", "data/reports/reports.parquet")
 @_path("metrics", "data/reports/metrics.json")
-def ingest(params: Params, corpus: Path | None, bundles: Path, reports: Path, metrics: Path) -> None:
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Read with so many processes; default: one for each core."
+)
+def ingest(
+    params: Params, corpus: Path | None, bundles: Path, reports: Path, metrics: Path, jobs: int | None
+) -> None:
     """Read the corpus's reports into STIX 2.1 bundles and one Parquet table."""
+    from threatwalk.reports.many import cores
     from threatwalk.stages.ingest import run
 
-    run(params, corpus=corpus or Path(params.corpus), bundles=bundles, reports=reports, metrics=metrics)
+    run(
+        params,
+        corpus=corpus or Path(params.corpus),
+        bundles=bundles,
+        reports=reports,
+        metrics=metrics,
+        jobs=jobs or cores(),
+    )
 
 
 @click.command()

@@ -9,7 +9,7 @@ import pytest
 
 from threatwalk.errors import DataError
 from threatwalk.params import Params, load
-from threatwalk.reports import bundle
+from threatwalk.reports import bundle, many
 from threatwalk.stages import ingest
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +44,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
-def run(params: Params, corpus: Path, out: Path) -> dict[str, Any]:
+def run(params: Params, corpus: Path, out: Path, jobs: int = 1) -> dict[str, Any]:
     out.mkdir(exist_ok=True)
     ingest.run(
         params,
@@ -52,6 +52,7 @@ def run(params: Params, corpus: Path, out: Path) -> dict[str, Any]:
         bundles=out / "bundles",
         reports=out / "r.parquet",
         metrics=out / "metrics.json",
+        jobs=jobs,
     )
     made: dict[str, Any] = json.loads((out / "metrics.json").read_text())
     return made
@@ -139,3 +140,18 @@ def test_a_report_that_its_publisher_took_back_is_counted_and_not_kept(
 
     assert counts["reports_withdrawn"] == 2
     assert counts["reports_kept"] == 2
+
+
+def test_two_processes_give_the_same_bytes_as_one(
+    params: Params, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "_BATCH_FILES", 2)
+
+    counts = [run(params, corpus, tmp_path / str(jobs), jobs) for jobs in (1, 2)]
+
+    assert counts[0] == counts[1]
+    one, two = (
+        {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (tmp_path / "1", tmp_path / "2")
+    )
+    assert one == two
