@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from threatwalk.cli.reports import collect, extract, reports
 from threatwalk.errors import DataError, ThreatwalkError, UnavailableError, UsageError
+from threatwalk.reports import many
 
 UUID = "5a3c2fcd-8328-42bb-a95e-4f4402de0b81"
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -187,3 +188,15 @@ def test_a_report_is_shown_whole_by_id_or_name_and_has_a_history(feed: Path, tmp
 
     assert "\n  withdrawn 20" in run(reports, "show", UUID).stdout
     assert isinstance(run(reports, "show", "none").exception, UsageError)
+
+
+@pytest.mark.usefixtures("home")
+def test_extract_says_the_same_with_several_processes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "_BATCH_FILES", 1)
+    (folder / "deep" / "b.json").write_text(event(uuid=UUID.replace("1", "2")))
+
+    one, two = (run(extract, folder, "--json", "--jobs", jobs) for jobs in ("1", "2"))
+
+    assert (one.stdout, one.stderr) == (two.stdout, two.stderr)
+    assert len(one.stdout.splitlines()) == 2
+    assert "quarantine" in one.stderr
