@@ -33,6 +33,7 @@ _BUSY = frozenset({"temporarily_unavailable", "server_error"})  # of the login: 
 
 _HOSTS = ("host", "parentHost", "childHost", "artifact")  # keys under which an object names a host
 _ARE_HOSTS = frozenset({"host", "hostname", "ipaddress", "subdomain"})
+_TELLING = frozenset({*_HOSTS, "@odata.type", "domain", "sslCertificate", "subject"})
 _OTHERS = ("artifact", "childHost")  # in a row of passive DNS or a host pair, beside the parent
 # Read with the object around them, whose dates are those of the relation.
 _CLOSED = frozenset({*_HOSTS, "sslCertificate"})
@@ -163,10 +164,10 @@ def _read(sample: Sample, raw: str) -> list[Pivot]:
         for other in _OTHERS
         for row in taken(value, "value", other)
         for key in (other, "parentHost")
-        if (host := _id(row.get(key))) != asked
+        if type(named := row.get(key)) is dict and (host := named.get("id")) != asked
     ]
     for record in records(value, closed=_CLOSED):
-        if hosts := _hosts(record):
+        if not _TELLING.isdisjoint(record) and (hosts := _hosts(record)):
             first, last = moment(record.get("firstSeenDateTime")), moment(record.get("lastSeenDateTime"))
             found += [(host, first, last, None) for host in hosts]
     return pivots(sample, "mdti", found)

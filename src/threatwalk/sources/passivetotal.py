@@ -175,12 +175,14 @@ _NAMING = _HOSTS | _COMMON_NAME | _ALTERNATIVE | {
     "cookieDomain", "label", "results", "ipAddresses", "subdomains",
 }  # fmt: skip
 _REPORTING = frozenset({"nameServers", "whoisServer", "sample", "inReport", "indicators"})
-_TELLING = _NAMING | _REPORTING
+_TELLING = _NAMING | _REPORTING | {"resolve"}
 
 
 def _findings(value: dict[str, Any]) -> Iterator[Finding]:
     """What the objects of a body say, whichever body it is: no key of theirs has two meanings."""
     for record in records(value, closed=_CLOSED, leaves=_LEAVES):
+        if _TELLING.isdisjoint(record):
+            continue
         if "resolve" in record:
             first, last = moment(record.get("firstSeen")), moment(record.get("lastSeen"))
             yield as_host(record["resolve"]), first, last, None
