@@ -24,6 +24,8 @@ _XZ = b"\xfd7zXZ\x00"
 OLDER = "older.tar.xz"
 MAX_DAY_BYTES = 64_000_000  # of one day's table; the largest real one has half a megabyte
 
+MAX_UNPACKED_BYTES = 512_000_000  # of all tables together; those of five real years have a hundred megabytes
+
 _KINDS = {
     "url": Kind.URL,
     "domain": Kind.DOMAIN,
@@ -103,7 +105,7 @@ def _any(content: BinaryIO, where: str) -> Iterator[Report]:
 def _packed(content: BinaryIO, where: str) -> Iterator[Report]:
     """The days inside a tar file. Nothing is written, so a member's path can lead nowhere."""
     try:
-        with lzma.open(content) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:  # bounded reads
+        with _Unpacked(content, where) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
                 table = tar.extractfile(member) if member.isreg() and _DAY.fullmatch(name) else None
@@ -116,6 +118,23 @@ def _packed(content: BinaryIO, where: str) -> Iterator[Report]:
                 yield from _day(io.BytesIO(table.read()), f"{where}/{name}")
     except (tarfile.TarError, lzma.LZMAError, EOFError) as err:
         raise DocumentError(f"{where} is no tar.xz file, or a broken one: {err}") from err
+
+
+class _Unpacked(lzma.LZMAFile):
+    """What a file unpacks to, up to the limit: a few kilobytes may unpack to anything."""
+
+    def __init__(self, content: BinaryIO, where: str) -> None:
+        super().__init__(content)
+        self._where, self._left = where, MAX_UNPACKED_BYTES
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise DocumentError(
+                f"{self._where} unpacks to more than {MAX_UNPACKED_BYTES:,} bytes, too many for days of tweets"
+            )
+        return data
 
 
 @dataclass(slots=True)

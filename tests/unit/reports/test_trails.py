@@ -110,6 +110,16 @@ def test_links_and_oversized_members_are_not_followed(
         list(trails.tweets(tmp_path))
 
 
+def test_a_file_that_unpacks_to_too_much_is_refused_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trails, "MAX_UNPACKED_BYTES", 1_000_000)
+    packed(tmp_path / "older.tar.xz", {f"{number}.txt": b" " * 300_000 for number in range(4)})
+
+    with pytest.raises(DocumentError, match=r"older\.tar\.xz unpacks to more than 1,000,000 bytes"):
+        list(trails.tweets(tmp_path))
+
+
 def test_a_broken_tar_file_is_refused(tmp_path: Path) -> None:
     path = packed(tmp_path / "older.tar.xz", {"20210915.csv": DAY.encode() * 99})
     path.write_bytes(path.read_bytes()[:-60])
