@@ -56,13 +56,12 @@ def read(data: bytes, *, path: str = "", source: str = "") -> Iterator[Report]:
     """
     if _prolog_rest(data).startswith(b"<!"):
         raise DocumentError(f"{path}: holds a document type or entities, which are not read")
-    try:
-        root, recovered = etree.fromstring(data, etree.XMLParser(**_HARDENED)), False
-    except etree.XMLSyntaxError as err:
-        reason = plain(str(err), 120)
-        root, recovered = _recovered(data), True
-        if root is None:
-            raise DocumentError(f"{path}: is no well-formed XML: {reason}") from err
+    root, reason = _parsed(data)
+    if root is None:
+        raise DocumentError(f"{path}: is no well-formed XML: {reason}")
+    recovered = bool(reason)
+    if recovered:
+        _restore_names(root)
     _check_root(root, path)
     reports = list(_packages(root, path=path, source=source, recovered=recovered))
     if recovered and not any(report.goal for report in reports):
@@ -70,25 +69,41 @@ def read(data: bytes, *, path: str = "", source: str = "") -> Iterator[Report]:
     return iter(reports)
 
 
-def _recovered(data: bytes) -> Any:
-    """The root of a document that is not well-formed, names without their lost prefixes; None where there is none."""
+def _parsed(data: bytes) -> tuple[Any, str]:
+    """The root of a document (None where there is none), and why it is not well-formed ("" where it is)."""
+    root, reason = _recovered(data)
+    if reason and _CHARACTER.search(data):
+        root, _ = _recovered(_CHARACTER.sub(_mended, data))
+    return root, reason
+
+
+def _recovered(data: bytes) -> tuple[Any, str]:
+    """The same, as libxml2 recovers it; it tells what it had to."""
+    parser = etree.XMLParser(recover=True, **_HARDENED)
     try:
-        root = etree.fromstring(_mended(data), etree.XMLParser(recover=True, **_HARDENED))
-    except (etree.XMLSyntaxError, UnicodeDecodeError):
-        return None
-    for element in () if root is None else root.iter("*"):
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, UnicodeDecodeError) as err:
+        return None, plain(str(err), 120)
+    errors = parser.error_log.filter_from_errors()
+    if not errors:
+        return root, ""
+    return root, plain(f"{errors[0].message}, line {errors[0].line}, column {errors[0].column}", 120)
+
+
+def _restore_names(root: Any) -> None:
+    """Names that lost their prefixes match no tag: give those that we look for back without."""
+    for element in root.iter("*"):
         name = _local(element.tag)
         if name in _MATCHED and not element.tag.endswith(f"}}{name}"):
             element.tag = name
         kind = element.get("xsi:type")
         if kind is not None and _local(kind) in _READERS:
             element.set(_XSI_TYPE, kind)
-    return root
 
 
-def _mended(data: bytes) -> bytes:
-    """The document without references to what is no character, which recovery would let in."""
-    return _CHARACTER.sub(lambda found: found[0] if _is_character(found[1]) else b"?", data)
+def _mended(found: re.Match[bytes]) -> bytes:
+    """A reference to a character; `?` for one to what is none, which recovery would let in."""
+    return found[0] if _is_character(found[1]) else b"?"
 
 
 def _is_character(reference: bytes) -> bool:
@@ -130,10 +145,11 @@ def _packages(root: Any, *, path: str, source: str, recovered: bool) -> Iterator
     for element in every:
         package = _Package(element)
         _objects(element, package)
-        for header in element.iter("{*}STIX_Header"):
-            _header(header, package)
-        for related in element.iter("{*}Related_Object"):
-            _link(related, package)
+        for part in element.iter("{*}STIX_Header", "{*}Related_Object"):
+            if _local(part.tag) == "STIX_Header":
+                _header(part, package)
+            else:
+                _link(part, package)
         if package.gathering.samples or element not in wrapping:  # one that only wraps others is no report
             yield _report(package, path=path, source=source, recovered=recovered)
         if wrapping:
