@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from threatwalk.cli.reports import collect, extract, reports
+from threatwalk.cli.collected import reports
+from threatwalk.cli.reports import collect, extract
 from threatwalk.errors import DataError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.reports import many
 
@@ -200,3 +201,77 @@ def test_extract_says_the_same_with_several_processes(folder: Path, monkeypatch:
     assert (one.stdout, one.stderr) == (two.stdout, two.stderr)
     assert len(one.stdout.splitlines()) == 2
     assert "quarantine" in one.stderr
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """A collected feed: two near-duplicates of two publishers, another report, and one that was withdrawn since."""
+    made = tmp_path / "feed"
+    made.mkdir()
+    told = {
+        "1": ("CIRCL", "2020-01-02", "abcd"),
+        "2": ("ESET", "2020-03-04", "bcde"),
+        "3": ("ESET", "2021-05-06", "xyz"),
+        "4": ("CIRCL", "2021-07-08", "qrs"),
+    }
+    for end, (publisher, day, domains) in told.items():
+        attributes = [{"type": "domain", "value": f"{name}.com"} for name in domains]
+        about = {"uuid": UUID[:-1] + end, "date": day, "Orgc": {"name": publisher}, "timestamp": "7"}
+        (made / f"{UUID[:-1]}{end}.json").write_text(event(**about, Attribute=attributes))
+    for listed in (told, list(told)[:3]):
+        table = {UUID[:-1] + end: {"info": "A", "timestamp": 1} for end in listed}
+        (made / "manifest.json").write_text(json.dumps(table))
+        run(collect, "--params", feed_params(tmp_path, osint=made))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ([], "4321"),
+        (["--withdrawn"], "4"),
+        (["--publisher", "eset"], "32"),
+        (["--since", "2020-03-04", "--until", "2021-05-06"], "32"),
+    ],
+    ids=["all", "withdrawn", "publisher", "dates"],
+)
+def test_reports_are_listed_with_their_state_by_publisher_and_date(
+    shelf: Path, options: list[str], found: str
+) -> None:
+    lines = [json.loads(one) for one in run(reports, "list", "--json", *options).stdout.splitlines()]
+
+    assert [one["name"] for one in lines] == [f"{UUID[:-1]}{end}.json" for end in found]
+    assert all(one["revision"] == "7" for one in lines)
+    assert [one["name"][35] for one in lines if one["withdrawn"]] == [end for end in found if end == "4"]
+    assert ("[withdrawn 20" in run(reports, "list", *options).stdout) is ("4" in found)
+
+
+def test_near_duplicates_across_publishers_are_told(shelf: Path) -> None:
+    one, other = UUID[:-1] + "1", UUID[:-1] + "2"
+
+    listed = [json.loads(line) for line in run(reports, "list", "--json", "--groups").stdout.splitlines()]
+
+    assert {row["name"][:36]: row["near_duplicates"] for row in listed} == {
+        one: [other], other: [one], UUID[:-1] + "3": [], UUID[:-1] + "4": []
+    }  # fmt: skip
+    assert f"near-duplicates\n  {other}" in run(reports, "show", one).stdout
+    assert json.loads(run(reports, "show", one, "--json").stdout)["near_duplicates"] == [other]
+
+
+def test_stats_are_the_figures_that_the_contract_checks(shelf: Path) -> None:
+    about = json.loads(run(reports, "stats", "--json").stdout)
+
+    assert about["withdrawn"] == 1
+    assert about["dataset"] == {
+        "reports": 3,
+        "groups": 2,
+        "near_duplicates": 2,
+        "publishers": {"osint: ESET": 2, "osint: CIRCL": 1},
+        "forms": {"misp": 3},
+        "tlp": {"clear": 3},
+        "months": {"2020-01": 1, "2020-03": 1, "2021-05": 1},
+        "kinds": {"domain": 11},
+        "traits": {"hubs": 0, "listed": 0, "loose": 0, "patchwork": 0, "copies": 0, "odd_dates": 0, "single_kind": 0,
+                   "undated": 0},
+    }  # fmt: skip
+    assert "osint: ESET 2, osint: CIRCL 1" in run(reports, "stats").stdout

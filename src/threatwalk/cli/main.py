@@ -14,7 +14,7 @@ COMMANDS = {
     # reports
     "extract": "reports:extract",
     "collect": "reports:collect",
-    "reports": "reports:reports",
+    "reports": "collected:reports",
     # sources and archive
     "sources": "sources:sources",
     "ask": "sources:ask",

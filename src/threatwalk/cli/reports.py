@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,16 +16,16 @@ import click
 from threatwalk.cli.options import params_option
 from threatwalk.errors import DataError, DocumentError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.params import Feed, Form, Params
-from threatwalk.reports import quarantine, store
+from threatwalk.reports import quarantine
 from threatwalk.reports.many import cores, each
-from threatwalk.reports.read import LARGEST, files, parse, read
+from threatwalk.reports.read import LARGEST, files, read
 from threatwalk.reports.report import Report
 from threatwalk.settings import Settings, key
 
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     click.echo(f"threatwalk: {' '.join(text.split())}", err=True)
 
 
@@ -79,15 +78,15 @@ def _reject(path: Path, folder: Path, reason: str) -> None:
             kept = f"; copied to {quarantine.keep(folder, path.name, path.read_bytes(), reason)}"
         except OSError:
             kept = "; it cannot be copied to quarantine"
-    _say(f"{reason}{kept}")
+    say(f"{reason}{kept}")
 
 
-def _print_line(line: dict[str, Any]) -> None:
+def print_line(line: dict[str, Any]) -> None:
     sys.stdout.buffer.write(_encoded(line))
 
 
 def _json_line(report: Report) -> bytes:
-    return _encoded(_as_json(report))
+    return _encoded(as_json(report))
 
 
 def _encoded(line: dict[str, Any]) -> bytes:
@@ -95,7 +94,7 @@ def _encoded(line: dict[str, Any]) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def _as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report) -> dict[str, Any]:
     return {
         "path": report.path,
         "report": report.id,
@@ -121,13 +120,13 @@ def _lines(report: Report) -> bytes:
     notes = [f"{len(report.rejected)} values rejected"] if report.rejected else []
     notes += ["recovered"] if report.recovered else []
     text = (
-        f"{report.published or 'undated   '}  {report.tlp or '-':<12} {_shown(report.title or report.id)}\n"
-        f"            {held}{''.join(f'; {note}' for note in notes)}  ({_shown(report.path)})\n"
+        f"{report.published or 'undated   '}  {report.tlp or '-':<12} {shown(report.title or report.id)}\n"
+        f"            {held}{''.join(f'; {note}' for note in notes)}  ({shown(report.path)})\n"
     )
     return text.encode("utf-8", "backslashreplace")
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """A publisher's text as one line of a terminal: no control and no direction characters."""
     return "".join(c if c.isprintable() else " " for c in text.translate(_BIDI))
 
@@ -150,7 +149,7 @@ def collect(params: Params, name: str | None) -> None:
         try:
             _collect(feed, settings)
         except ThreatwalkError as err:
-            _say(f"{feed.name}: {err}")
+            say(f"{feed.name}: {err}")
             errors.append(err)
     if errors:
         raise errors[0]
@@ -176,7 +175,7 @@ def _collect(feed: Feed, settings: Settings) -> None:
         )
     for group, verb in ((done.quarantined, "quarantined"), (done.failed, "not fetched")):
         for one, reason in sorted(group.items()):
-            _say(f"{feed.name}: {one} {verb}: {reason}")
+            say(f"{feed.name}: {one} {verb}: {reason}")
     if done.listed is None and not done.fetched and not done.failed:
         click.echo(f"{feed.name}: nothing has changed")
         return
@@ -201,160 +200,6 @@ def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
 
     def line(done: int, total: int) -> None:
         if done % 200 == 0 or done == total:
-            _say(f"{name}: {done} of {total} documents")
+            say(f"{name}: {done} of {total} documents")
 
     yield line
-
-
-@click.group()
-def reports() -> None:
-    """Look at the collected reports."""
-
-
-@reports.command("list")
-@click.option("--feed", "name", help="Only this feed.")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="The newest so many."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per document and line.")
-def list_(name: str | None, limit: int, as_json: bool) -> None:
-    """List collected documents, the newest first."""
-    rows = [
-        (state, document, title) for _, state in _feeds(name) for title, document in state.documents.items()
-    ]
-    rows.sort(key=lambda row: (row[1].published or "", row[0].feed, row[2]), reverse=True)
-    for state, document, source_name in rows[:limit]:
-        tlp = document.tlp or state.tlp
-        if as_json:
-            about: dict[str, Any] = {
-                "feed": state.feed,
-                "name": source_name,
-                "title": document.title,
-                "publisher": document.publisher,
-                "published": document.published,
-                "tlp": tlp,
-                "samples": document.samples,
-                "status": str(document.status),
-                "withdrawn": document.withdrawn,
-                "reason": document.reason,
-            }
-            click.echo(json.dumps(about))
-            continue
-        mark = (
-            "withdrawn"
-            if document.withdrawn
-            else ""
-            if document.status is store.Status.STORED
-            else document.status
-        )
-        click.echo(
-            f"{document.published or 'undated   '}  {tlp:<12} {document.samples:>6} samples  "
-            f"{state.feed:<12} {f'{_shown(document.publisher)}: ' if document.publisher else ''}"
-            f"{_shown(document.title or source_name)} {f'[{mark}]' if mark else ''}".rstrip()
-        )
-    if not as_json and len(rows) > limit:
-        click.echo(f"... and {len(rows) - limit} more; see --limit")
-
-
-@reports.command("show")
-@click.argument("name", metavar="ID_OR_NAME")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per report and line.")
-def show_(name: str, as_json: bool) -> None:
-    """Show a collected report whole, by its id or its document's name: samples with their places, and relations."""
-    found = 0
-    for state, report, withdrawn in _collected(name):
-        found += 1
-        tlp = str(report.tlp or state.tlp) or None
-        if as_json:
-            line = _as_json(report) | {"tlp": tlp, "feed": state.feed, "withdrawn": withdrawn}
-            line["samples"] = [
-                {"kind": str(one.kind), "value": one.value, "place": report.places.get(one, "")}
-                for one in sorted(report.goal)
-            ]
-            _print_line(line)
-        else:
-            for text in _account(report, f"{state.feed}, {tlp or 'untagged'}", withdrawn):
-                click.echo(_shown(text).encode("utf-8", "replace").decode())
-    if not found:
-        raise UsageError(f"no collected report has the id or name {name!r}; see threatwalk reports list")
-
-
-def _collected(name: str) -> Iterator[tuple[store.State, Report, str | None]]:
-    """The reports of every document with that name, or else of that id: feed's state, report, when it was withdrawn.
-
-    Documents are read one by one only where none has the name.
-    """
-    rows = [
-        (folder, state, title, document)
-        for folder, state in _feeds(None)
-        for title, document in state.documents.items()
-        if document.status is store.Status.STORED
-    ]
-    named = [row for row in rows if name in {row[2], Path(row[2]).stem, row[3].file}]
-    for folder, state, title, document in named or rows:
-        path = (folder / store.WITHDRAWN if document.withdrawn else folder) / document.file
-        try:
-            for report in parse(path.read_bytes(), path=title, source=state.feed):
-                if named or report.id == name:
-                    yield state, report, document.withdrawn
-        except (DocumentError, OSError) as err:
-            _say(f"{state.feed}: {title}: {err}")
-
-
-def _account(report: Report, where: str, withdrawn: str | None) -> Iterator[str]:
-    """A report as lines for a person."""
-    yield report.title or report.id
-    yield f"  {report.id}, {where}, published {report.published or 'on an unknown date'}"
-    yield f"  by {report.publisher or 'an unnamed publisher'}, revision {report.revision or 'unknown'}"
-    yield f"  withdrawn {withdrawn}" if withdrawn else "  not withdrawn"
-    for kind, group in groupby(sorted(report.goal), key=lambda one: one.kind):
-        yield str(kind)
-        for one in group:
-            place = report.places.get(one)
-            yield f"  {one.value}{f'  ({place})' if place else ''}"
-    related = report.related()
-    if related:
-        yield "relations"
-    for pivot, called in related.items():
-        yield f"  {pivot.origin}  {called}  {pivot.found}"
-
-
-@reports.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per feed and line.")
-def stats(as_json: bool) -> None:
-    """Count what each feed gave."""
-    for _, state in _feeds(None):
-        about = _stats(state)
-        if as_json:
-            click.echo(json.dumps(about))
-            continue
-        click.echo(
-            f"{about['feed']}: {about['stored']} documents with {about['samples']} samples, "
-            f"{about['first'] or 'undated'} to {about['last'] or 'undated'}; {about['quarantined']} in quarantine, "
-            f"{about['no_report']} without a report, {about['withdrawn']} withdrawn; collected {about['synced_at']}"
-        )
-
-
-def _stats(state: store.State) -> dict[str, Any]:
-    present = [one for one in state.documents.values() if one.withdrawn is None]
-    statuses = Counter(str(one.status) for one in present)
-    dates = sorted(one.published for one in present if one.published)
-    return {
-        "feed": state.feed,
-        "url": state.url,
-        "synced_at": state.synced_at,
-        **{str(status): statuses[status] for status in store.Status},
-        "withdrawn": len(state.documents) - len(present),
-        "samples": sum(one.samples for one in present),
-        "first": dates[0] if dates else None,
-        "last": dates[-1] if dates else None,
-    }
-
-
-def _feeds(name: str | None) -> list[tuple[Path, store.State]]:
-    found = [item for item in store.feeds(Settings.from_env().reports) if name in {None, item[1].feed}]
-    if not found:
-        raise UsageError(
-            f"nothing was collected{f' from {name}' if name else ''} yet: run threatwalk collect"
-        )
-    return found
