@@ -1,6 +1,8 @@
 """A row is one figure of a benchmark: what was measured, and whether it reaches its goal."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import quantiles
 from typing import Any
 
 
@@ -8,7 +10,8 @@ from typing import Any
 class Row:
     """`goal` is what the value is held against, as in `>= 0.5`; None where there is none, and `ok` is true.
 
-    `value` is None where it could not be measured; `unit` says then why, and what helps.
+    `value` is None where it could not be measured; `unit` says then why, and what helps. `interval` is the
+    middle half of what repeated measurements gave; None where there is one alone.
     """
 
     figure: str
@@ -16,9 +19,17 @@ class Row:
     unit: str
     goal: str | None
     ok: bool
+    interval: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        raw = asdict(self)
+        return raw if self.interval else {name: raw[name] for name in raw if name != "interval"}
+
+
+def over(row: Row, values: Sequence[float]) -> Row:
+    """The row with the interval of its repeated measurements."""
+    low, _, high = quantiles(values, n=4)
+    return replace(row, interval=(low, high))
 
 
 def at_least(figure: str, value: float, unit: str, goal: float) -> Row:

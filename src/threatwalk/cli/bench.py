@@ -19,6 +19,7 @@ _REPORTS = (
     "misp_vs_pymisp", "stix2_vs_stix2parse", "stix1_vs_pythonstix", "text_vs_fastest", "misp_floor", "stix2_floor",
     "stix1_floor", "two_processes", "memory_200mb",
 )  # fmt: skip
+_LEARNING = ("env_steps", "env_steps_obs", "env_growth", "many_filters")
 
 
 @click.group()
@@ -76,6 +77,32 @@ def reports(
 
     python = peers or Settings.from_env().home / "bench" / "bin" / "python"
     _show(rows(figures or _REPORTS, corpus, python, most=most, rounds=rounds, say=_say), as_json=as_json)
+
+
+@bench.command()
+@params_option
+@click.option(
+    "--figure", "figures", type=click.Choice(_LEARNING), multiple=True, help="Only this one; repeatable."
+)
+@click.option("--reports", "size", type=click.IntRange(20), help="Walk in a world of so many reports.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="For each figure.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each row.")
+def learning(
+    params: Params, figures: tuple[str, ...], size: int | None, seconds: float, as_json: bool
+) -> None:
+    """Walks and practice against the bare parts that they are made of, in a made-up internet of its own.
+
+    Rates are of two cores and want them free: progress on stderr tells the load. About four minutes.
+    """
+    from threatwalk.bench.learning import rows
+
+    _show(rows(figures or _LEARNING, params, reports=size, seconds=seconds, say=_say), as_json=as_json)
 
 
 def _say(text: str) -> None:

@@ -172,7 +172,8 @@ class Dataset:
     def evidence(self) -> Longs:
         """(E,) first_day << 32 | found of each edge, with `CITED` where its evidence cites any report.
 
-        A walk reads one number where it would read four, which lie far apart.
+        A walk reads one number where it would read four, which lie far apart. Of evidence that cites
+        nothing no other group can be earlier, so its first day decides alone.
         """
         packed = np.empty(len(self.found), dtype=np.int64)
         for start in range(0, len(packed), _CHUNK):

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from threatwalk.learning import stepping
 from threatwalk.learning.dataset import Dataset, Found, Ints, Longs
 from threatwalk.learning.policy import View
-from threatwalk.learning.stepping import NO_BUDGET as NO_BUDGET  # others have it from here
 from threatwalk.learning.threads import ranges, side_by_side
 from threatwalk.params import Combine, Pay, Reward, Walk
+
+NO_BUDGET = stepping.NO_BUDGET
 
 
 class Ended(IntEnum):

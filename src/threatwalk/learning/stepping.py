@@ -193,8 +193,11 @@ def step(
                 for edge in range(lows[question], highs[question]):
                     known = evidence[edge]
                     if rules.audit:
-                        apart = known & CITED == 0 or first_group[edge] != audit_group
-                        if not (apart and known >> 32 <= audit_day) and other_day[edge] > audit_day:
+                        passes = known >> 32 <= audit_day
+                        if known & CITED:  # rarely: the other arrays lie far apart
+                            passes = passes and first_group[edge] != audit_group
+                            passes = passes or other_day[edge] <= audit_day
+                        if not passes:
                             continue
                     sample = known & (CITED - 1)
                     slot = _slot(table, bits, stamp, sample)

@@ -1,0 +1,42 @@
+"""`threatwalk bench learning`, tiny: every figure has its rows, whatever it measures."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from threatwalk.bench.learning import FIGURES
+from threatwalk.cli.bench import bench, learning
+
+ROWS = {
+    "env_steps": [("env_steps", "steps/s", ">= 1e+06")],
+    "env_steps_obs": [("env_steps_obs", "steps/s", ">= 400000")],
+    "env_growth": [("env_growth", "of a bare gather", ">= 0.7"), ("env_growth.memory", "GB", "<= 5")],
+    "many_filters": [("many_filters", "of 11 filters", ">= 0.7")],
+}
+
+
+def run(*options: str) -> list[dict[str, object]]:
+    tiny = ["--reports", "25", "--seconds", "0.3"]
+    result = CliRunner().invoke(bench, ["learning", "--json", *tiny, *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("figure", sorted(ROWS))
+def test_a_figure_has_its_rows_with_their_goals(figure: str) -> None:
+    rows = run("--figure", figure)
+
+    assert [(row["figure"], row["unit"], row["goal"]) for row in rows] == ROWS[figure]
+    for row in rows:
+        way, goal = str(row["goal"]).split()
+        assert isinstance(row["value"], float)
+        assert row["ok"] is (row["value"] >= float(goal) if way == ">=" else row["value"] <= float(goal))
+    low, high = rows[0]["interval"]
+    assert 0 < low <= high
+
+
+def test_every_figure_can_be_asked_for() -> None:
+    (figures,) = (p.type.choices for p in learning.params if p.name == "figures")
+
+    assert list(figures) == list(FIGURES) == list(ROWS)
