@@ -1,12 +1,13 @@
 """A feed is a place where reports are published again and again; a sync fetches what is new there."""
 
 import asyncio
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-
-import orjson
+from typing import Any
 
 from threatwalk.errors import ParamsError, ThreatwalkError, UnavailableError
 from threatwalk.params import Feed, Form
@@ -20,6 +21,7 @@ HASHES = "hashes.csv"
 IN_FLIGHT = 8
 _SAVE_EVERY_S = 5.0  # what a killed sync has fetched before is not fetched again
 _SAVING = 0.05  # of the time at most: the state names every document
+_BLANKS = re.compile(r"[ \t\r\n]*").match
 
 Progress = Callable[[int, int], None]
 """Called with (documents done, documents to fetch)."""
@@ -193,17 +195,50 @@ class _Sync:
 
 def _events(manifest: bytes, state: State) -> dict[str, str]:
     """The file of each event that a manifest lists, with its timestamp."""
+    listed, events = 0, {}
     try:
-        table = orjson.loads(manifest)
-    except orjson.JSONDecodeError as err:
-        raise UnavailableError(f"{state.url}: {MANIFEST} is no JSON: {err}") from err
-    if not isinstance(table, dict):
-        raise UnavailableError(f"{state.url}: {MANIFEST} is no JSON object")
-    events = {
-        f"{uuid}.json": str(about.get("timestamp", ""))
-        for uuid, about in table.items()
-        if isinstance(about, dict) and UUID.match(uuid)
-    }
-    if not events and (table or state.documents):
+        for uuid, about in _members(manifest):
+            listed += 1
+            if isinstance(about, dict) and UUID.match(uuid):
+                events[f"{uuid}.json"] = str(about.get("timestamp", ""))
+    except (ValueError, RecursionError) as err:
+        raise UnavailableError(f"{state.url}: {MANIFEST} is no JSON object: {err}") from err
+    if not events and (listed or state.documents):
         raise UnavailableError(f"{state.url}: {MANIFEST} lists no events, which cannot be right")
     return events
+
+
+def _members(data: bytes) -> Iterator[tuple[str, Any]]:
+    """The members of a JSON object, one in memory at a time: all together take ten times their text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = data.decode("utf-8-sig")
+    value_at = json.JSONDecoder().raw_decode
+    at = _blanks(text, 0)
+    if not text.startswith("{", at):
+        raise ValueError("it does not begin as one")
+    at = _blanks(text, at + 1)
+    while not text.startswith("}", at):
+        key, at = value_at(text, at)
+        at = _blanks(text, at)
+        if not isinstance(key, str) or not text.startswith(":", at):
+            raise ValueError(f"no key and colon before character {at}")
+        value, at = value_at(text, _blanks(text, at + 1))
+        yield key, value
+        at = _blanks(text, at)
+        if text.startswith(",", at):
+            at = _blanks(text, at + 1)
+            if text.startswith("}", at):
+                raise ValueError(f"a comma before the end, at character {at}")
+        elif not text.startswith("}", at):
+            raise ValueError(f"no comma at character {at}")
+    if _blanks(text, at + 1) < len(text):
+        raise ValueError(f"more behind it, at character {at + 1}")
+
+
+def _blanks(text: str, at: int) -> int:
+    """Where blanks that begin at a place end."""
+    found = _BLANKS(text, at)
+    return found.end() if found else at

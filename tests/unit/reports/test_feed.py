@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,24 @@ async def test_a_manifest_that_is_nonsense_changes_nothing(folder: Folder, manif
         await folder.sync()
 
     assert folder.state == before
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [lambda text: text + "x", lambda text: text.replace(",", ",,", 1), lambda text: text[:-1], lambda text: text[:-1] + ",}",
+     lambda text: text.replace(":", "", 1), lambda text: "[" + text + "]"],
+    ids=["more behind it", "two commas", "cut off", "a comma at the end", "no colon", "in a list"],
+)  # fmt: skip
+async def test_a_manifest_is_json_or_nothing(folder: Folder, spoilt: Callable[[str], str]) -> None:
+    path = folder.root / "manifest.json"
+    good = json.dumps(folder.manifest, indent=2)
+    path.write_text(spoilt(good))
+
+    with pytest.raises(UnavailableError, match=r"manifest\.json is no JSON object"):
+        await folder.sync()
+
+    path.write_text(f"\ufeff {good}\n")
+    assert (await folder.sync()).fetched == 3
 
 
 async def test_events_without_a_manifest_are_found_by_their_names(folder: Folder) -> None:
