@@ -1,5 +1,6 @@
 """`threatwalk reproduce`: the paper's figures, from our own runs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,18 +34,42 @@ def reproduce() -> None:
 @click.option(
     "--pay", type=click.Choice(list(Pay)), default=Pay.LEVEL, show_default=True, help="Of both agents."
 )
-def figure8(params: Params, compiled: Path, out: Path, seeds: int, episodes: int, pay: Pay) -> None:
+@click.option(
+    "--draw",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="So many reports of April 2016 to June 2017, as in the paper, the nearest in time where it has fewer; 0: all.",
+)
+@click.option(
+    "--reports",
+    type=_PATH,
+    default=Path("data/reports/reports.parquet"),
+    show_default=True,
+    help="Says who published them.",
+)
+def figure8(
+    params: Params, compiled: Path, out: Path, seeds: int, episodes: int, pay: Pay, draw: int, reports: Path
+) -> None:
     """Reward over episodes: simple Q learning and the deep one, on training and on held-out reports.
 
+    What was drawn, and what stood in for reports that the corpus has not, is told and written to figure8.json.
     Finished runs are kept in the folder and not repeated, so an interrupted call goes on where it was.
     """
+    from threatwalk.learning import choice, tabular
     from threatwalk.learning import reproduce as figures
-    from threatwalk.learning import tabular
     from threatwalk.learning.dataset import Dataset
     from threatwalk.learning.exam import Curve, Exam
     from threatwalk.learning.learn_dqn import learn as learn_dqn
 
     data = Dataset.load(compiled)
+    if draw:
+        chosen = choice.choose(data, draw, params.seed)
+        account = chosen.account(data, _publishers(reports))
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "figure8.json").write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")
+        click.echo(choice.sentence(account))
+        data = chosen.of(data)
     agents = {"tabular_q": tabular.learn, "paper_dqn": learn_dqn, "tabular_single": tabular.learn_single}
     files: dict[str, list[Path]] = {}
     for seed in range(seeds):
@@ -85,6 +110,17 @@ def figure7(analysis: Path, out: Path) -> None:
         moments.append(_moment(step, size))
     draw(str(walk.trailhead), moments, out)
     click.echo(out)
+
+
+def _publishers(reports: Path) -> dict[str, str]:
+    """Who published each report, by id; empty where no table says so."""
+    import pyarrow.parquet as pq
+
+    if not reports.exists():
+        return {}
+    table = pq.read_table(reports, columns=["report", "source", "publisher"]).to_pydict()
+    named = zip(table["report"], table["source"], table["publisher"], strict=True)
+    return {report: publisher or source or "unnamed" for report, source, publisher in named}
 
 
 def _moment(step: "Step", size: int) -> "Moment":
