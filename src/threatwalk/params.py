@@ -79,6 +79,7 @@ class Contract:
     rejected: float
     lost: float
     kinds: float
+    hubs: float
     suspect: float
     flood: float
     compare: bool

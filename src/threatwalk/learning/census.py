@@ -29,8 +29,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-HUB_NEIGHBOURS = 200  # distinct samples that one source leads from to the same sample: that is a hub
-HUB_GROUPS = 7  # a sample in reports of more unrelated threats than this ...
+HUB_NEIGHBOURS = 100  # distinct samples that one source leads from to the same sample: that is a hub
+HUB_GROUPS = 9  # a sample in reports of more unrelated threats than this ...
 HUB_GROUP_SHARE = 0.005  # ... and of more than this part of all reports is one too
 PATCHWORK_GROUPS = 5  # a report that shares samples with so many unrelated threats ...
 PATCHWORK_SHARE = 0.5  # ... and this part of its own is put together from theirs
@@ -41,6 +41,9 @@ LOOSE = 0.1  # a report of which this part hangs together, or less, is loose ...
 COHERENT = 0.5  # ... where this part of most others does
 EARLIEST = date(1990, 1, 1)
 AHEAD_DAYS = 100  # how far behind the newest evidence a report may be dated
+MONTH = 30  # days
+HISTORY = 6 * MONTH  # of a shorter one nobody can tell what is usual
+FEW = 9  # so many more are no flood
 BURST = 3 * 1.4826  # medians of the absolute deviation: three standard deviations, were it normal
 
 _EPOCH = date(1970, 1, 1)
@@ -148,7 +151,7 @@ def take(
         Trait.SINGLE_KIND: ((kinds > 0).sum(axis=1) == 1) & big,
         Trait.UNDATED: day == NEVER,
     }
-    crowded, excess = _bursts(publisher, day)
+    crowded, excess = _bursts(publisher, np.where(traits[Trait.ODD_DATES], NEVER, day))
     in_reports = np.bincount(sample)
     named = sorted(np.flatnonzero(hub).tolist(), key=lambda i: (-in_reports[i], i))
     return Census(
@@ -221,6 +224,7 @@ class _Archive:
         order = np.argsort(self._sample, kind="stable")
         starts = np.searchsorted(self._sample[order], np.arange(n + 1))
         edges = np.unique(np.concatenate(self._edges))
+        edges = edges[self.led_to[edges % n] <= HUB_NEIGHBOURS]  # to hang together by a hub is nothing
         origin, found = edges // n, edges % n
         reports = starts[origin + 1] - starts[origin]
         edge = np.repeat(np.arange(len(edges)), reports)
@@ -292,22 +296,28 @@ def _bursts(publisher: Sequence[str], day: Ints) -> tuple[Bools, dict[str, int]]
     crowded = np.zeros(len(day), np.bool_)
     excess: dict[str, int] = {}
     dated = np.flatnonzero(day != NEVER)
-    month = day[dated].astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    until = np.quantile(month, 0.99) if len(month) else 0  # a far date must not make years of empty months
+    until = int(day[dated].max(initial=0))
+    if not len(dated) or until - int(day[dated].min()) < HISTORY:
+        return crowded, excess
     rows: dict[str, list[int]] = {}
-    for place, report in enumerate(dated.tolist()):
-        rows.setdefault(publisher[report], []).append(place)
+    for report in dated[np.argsort(day[dated], kind="stable")].tolist():
+        rows.setdefault(publisher[report], []).append(report)
     for name, own in rows.items():
-        months, each = np.unique(month[own], return_counts=True)
-        span = max(len(months), int(until - np.quantile(month[own], 0.01)) + 1)
-        most = int(each.argmax())
-        rest = np.zeros(max(1, span - 1))
-        rest[: len(each) - 1] = np.delete(each, most)
-        usual = np.median(rest)
-        usual += BURST * np.median(np.abs(rest - usual))
-        if each[most] > usual + 1:
-            excess[name] = int(each[most] - usual)
-            crowded[dated[own][month[own] == months[most]]] = True
+        days = day[own]
+        ends = np.searchsorted(days, days + MONTH)
+        most = int((ends - np.arange(len(days))).argmax())
+        begin, end = int(days[most]), int(days[most]) + MONTH
+        rest = np.concatenate(
+            [
+                np.bincount((begin - 1 - days[:most]) // MONTH),
+                np.bincount((days[ends[most] :] - end) // MONTH, minlength=max(0, until - end) // MONTH),
+            ]
+        )
+        usual = np.median(rest) if len(rest) else 0.0
+        usual += BURST * np.median(np.abs(rest - usual)) if len(rest) else 0.0
+        if ends[most] - most > usual + FEW:
+            excess[name] = int(ends[most] - most - usual)
+            crowded[own[most : ends[most]]] = True
     return crowded, excess
 
 

@@ -123,7 +123,7 @@ class Accepted:
 def memory(census: Census) -> dict[str, Any]:
     """What the next dataset is compared with, as JSON."""
     dated = census.day[census.day != NEVER]
-    settled = int(np.quantile(dated, SETTLED)) if len(dated) else NEVER
+    settled = int(np.quantile(dated, SETTLED)) if len(dated) else -NEVER
     return {
         "figures": {**census.figures(), "settled": settled},
         "prints": sorted(census.prints),
@@ -145,7 +145,7 @@ def checks(
             raise ParamsError(f"contract.accept: no check {one.check!r}; they are {', '.join(MEANING)}")
         if not one.who.strip() or not one.why.strip():
             raise ParamsError(f"contract.accept: say who accepts {one.check!r}, and why")
-    made = [*_whole(census, files, torn, limits)]
+    made = [*_whole(census, files, torn, accepted, limits)]
     if accepted is not None:
         made += _news(census, accepted, limits)
     order = list(MEANING)
@@ -153,8 +153,9 @@ def checks(
 
 
 def _whole(
-    census: Census, files: Mapping[str, int], torn: Sequence[str], limits: Contract
+    census: Census, files: Mapping[str, int], torn: Sequence[str], accepted: Accepted | None, limits: Contract
 ) -> Iterator[Check]:
+    """The checks of all reports; a flood that the accepted dataset holds already is over."""
     yield Check("reports", len(census), limits.reports, least=True)
     read = files.get("files_read", 0)
     yield Check("rejected", files.get("reports_rejected", 0) / max(1, read), limits.rejected)
@@ -163,16 +164,23 @@ def _whole(
         has = census.traits[trait]
         if trait is Trait.LOOSE and not census.coherent:
             has = np.zeros_like(has)  # where little hangs together, that is no sign
-        yield _blaming(census, trait.value, has, limits.suspect)
-    most = max(census.excess, key=lambda name: (census.excess[name], name), default="")
+        yield _blaming(census, trait.value, has, limits.hubs if trait is Trait.HUBS else limits.suspect)
+    going_on = {census.publisher[i] for i in np.flatnonzero(census.crowded & _new(census, accepted))}
+    most = max(sorted(going_on), key=lambda name: census.excess[name], default="")
     crowded = census.crowded & np.array([name == most for name in census.publisher], np.bool_)
     value = census.excess.get(most, 0) / max(1, len(census))
     yield replace(_blaming(census, "flood", crowded, limits.flood), value=value)
 
 
+def _new(census: Census, accepted: Accepted | None) -> Bools:
+    """The reports that are not, or not like this, in the accepted dataset; all where there is none."""
+    known: frozenset[str] = accepted.prints if accepted else frozenset()
+    return np.array([one not in known for one in census.prints], np.bool_)
+
+
 def _news(census: Census, accepted: Accepted, limits: Contract) -> Iterator[Check]:
     known = {one[:8] for one in accepted.prints}
-    new = np.array([one not in accepted.prints for one in census.prints], np.bool_)
+    new = _new(census, accepted)
     older = np.array([one[:8] in known for one in census.prints], np.bool_)
     before = int(accepted.figures["reports"])
     gone = known - {one[:8] for one in census.prints}
