@@ -1,7 +1,7 @@
 """STIX 1.0 to 1.2 XML: the five object types of the paper wherever they nest, by a hardened parser."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice, takewhile
 from typing import Any
@@ -33,6 +33,7 @@ _HASH_TYPES = {"md5", "sha1", "sha256", "sha-1", "sha-256", "other", ""}
 # Tags of any namespace: OASIS and MITRE have their own for the same things.
 _PACKAGES = ("{*}STIX_Package", "{*}Package")
 _HOLDERS = ("{*}Properties", "{*}Defined_Object")  # of CybOX 2 and 1
+_PARTS = ("{*}STIX_Header", "{*}Related_Object")
 _MATCHED = frozenset({
     "STIX_Package", "Package", "Properties", "Defined_Object", "STIX_Header", "Related_Object", "Relationship",
     "File_Name", "Hashes", "Hash", "Type", "Simple_Hash_Value", "Address_Value", "Value", "Hostname_Value",
@@ -138,22 +139,29 @@ class _Package:
 
 def _packages(root: Any, *, path: str, source: str, recovered: bool) -> Iterator[Report]:
     """The packages of a document, those inside others first. What was read of them is cleared, so it is read once."""
-    every = list(root.iter(*_PACKAGES))
-    wrapping = {outer for inner in every[1:] for outer in inner.iterancestors(*_PACKAGES)}
-    if wrapping:
-        every = [element for _, element in etree.iterwalk(root, events=("end",), tag=_PACKAGES)]
-    for element in every:
-        package = _Package(element)
-        _objects(element, package)
-        for part in element.iter("{*}STIX_Header", "{*}Related_Object"):
-            if _local(part.tag) == "STIX_Header":
-                _header(part, package)
-            else:
-                _link(part, package)
-        if package.gathering.samples or element not in wrapping:  # one that only wraps others is no report
-            yield _report(package, path=path, source=source, recovered=recovered)
-        if wrapping:
-            element.clear(keep_tail=True)
+    _, *parts = root.iter(*_PACKAGES, *_PARTS)
+    inner = [part for part in parts if _local(part.tag) in {"STIX_Package", "Package"}]
+    wrapping = {outer for one in inner for outer in one.iterancestors(*_PACKAGES)}
+    if not wrapping:
+        yield _read(root, parts, path=path, source=source, recovered=recovered)
+        return
+    for _, element in etree.iterwalk(root, events=("end",), tag=_PACKAGES):
+        report = _read(element, element.iter(*_PARTS), path=path, source=source, recovered=recovered)
+        if report.goal or element not in wrapping:  # one that only wraps others is no report
+            yield report
+        element.clear(keep_tail=True)
+
+
+def _read(element: Any, parts: Iterable[Any], *, path: str, source: str, recovered: bool) -> Report:
+    """The report that a package is; `parts` are its headers and related objects."""
+    package = _Package(element)
+    _objects(element, package)
+    for part in parts:
+        if _local(part.tag) == "STIX_Header":
+            _header(part, package)
+        else:
+            _link(part, package)
+    return _report(package, path=path, source=source, recovered=recovered)
 
 
 def _check_root(root: Any, path: str) -> None:
@@ -171,9 +179,10 @@ def _objects(root: Any, package: _Package) -> None:
         kind = element.get(_XSI_TYPE)
         if kind is None or (reader := _READERS.get(_local(kind))) is None:
             continue
-        tag = element.tag
-        held = tag.endswith(("}Properties", "}Defined_Object")) or tag in {"Properties", "Defined_Object"}
-        holder = element if held else next(element.iterancestors(*_HOLDERS), None)
+        if _local(element.tag) in {"Properties", "Defined_Object"}:
+            holder = element
+        else:
+            holder = next(element.iterancestors(*_HOLDERS), None)
         if holder is None:
             loose.append((element, reader))
         else:
@@ -188,11 +197,11 @@ def _held(element: Any, reader: Reader, holder: Any, package: _Package) -> None:
     gathering, before = package.gathering, len(package.gathering.samples)
     reader(element, gathering)
     if len(gathering.samples) > before:
-        near = islice(holder.iterancestors(), _NEAR)
-        own = next(map(_id_of, near), "")
+        parent = holder.getparent()
+        own = "" if parent is None else _id_of(parent)
         if own:
             package.spans.setdefault(own, []).extend(gathering.samples[before:])
-        gathering.stand(own or next(filter(None, map(_id_of, near)), ""))
+        gathering.stand(own or next(filter(None, map(_id_of, islice(holder.iterancestors(), _NEAR))), ""))
 
 
 def _link(related: Any, package: _Package) -> None:
@@ -265,11 +274,9 @@ def _text(element: Any) -> str:
 
 def _values(element: Any) -> Iterator[str]:
     """The exact values of a field: one, or a list joined by `##comma##`; none for ranges and patterns."""
-    if element.get("condition") not in _EXACT or element.get("pattern_type"):
-        return
-    for value in _text(element).split(element.get("delimiter") or _COMMA):
-        if value.strip():
-            yield value.strip()
+    if element.get("condition") in _EXACT and not element.get("pattern_type"):
+        values = _text(element).split(element.get("delimiter") or _COMMA)
+        yield from filter(None, map(str.strip, values))
 
 
 def _single(tag: str, canonical: Callable[[str], Sample]) -> Callable[[Any, Gathering], None]:
