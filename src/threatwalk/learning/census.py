@@ -184,6 +184,7 @@ class _Archive:
         self._sample = sample
         self.led_to = np.zeros(len(texts), np.int64)
         self.days: Counter[int] = Counter()  # of evidence
+        self._asked = np.zeros(len(texts), np.bool_)
         self._known = np.zeros(len(texts), np.bool_)
         self._edges = [np.empty(0, np.int64)]  # origin * N + found, both in reports
 
@@ -191,6 +192,8 @@ class _Archive:
         for column in ("first_seen", "last_seen", "asked_at"):
             days = pc.value_counts(pc.cast(pc.drop_null(table[column]), pa.date32())).to_pylist()
             self.days.update({(one["values"] - _EPOCH).days: one["counts"] for one in days})
+        asked = self._numbers(building.keys(table["kind"], table["value"]))
+        self._asked[asked[asked >= 0]] = True
         for name in pc.unique(table["filter"]).to_pylist():
             self._read(
                 table.filter(pc.and_(pc.equal(table["filter"], name), pc.is_valid(table["found_value"])))
@@ -218,7 +221,10 @@ class _Archive:
         return np.append(table, -1).astype(np.int64)[keys.codes]
 
     def loose(self, count: int) -> tuple[Bools, bool]:
-        """The reports whose samples sources know, yet lead from none to another; and whether most others' do."""
+        """The reports whose samples sources know, yet lead from none to another; and whether most others' do.
+
+        Of a report about which not even half was asked, nobody can tell.
+        """
         n = len(self._texts)
         held = np.sort(self._owner * n + self._sample)
         order = np.argsort(self._sample, kind="stable")
@@ -235,7 +241,8 @@ class _Archive:
         linked = np.unique(np.concatenate([owner[inside] * n + origin[edge][inside], there[inside]]))
         known = np.bincount(self._owner[self._known[self._sample]], minlength=count)
         share = np.bincount(linked // n, minlength=count) / np.maximum(known, 1)
-        told = known >= ANSWERED
+        asked = np.bincount(self._owner[self._asked[self._sample]], minlength=count)
+        told = (known >= ANSWERED) & (2 * asked >= np.bincount(self._owner, minlength=count))
         coherent = bool(told.any()) and 5 * int((share[told] >= COHERENT).sum()) >= 4 * int(told.sum())
         return told & (share <= LOOSE), coherent
 
