@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from threatwalk.bench.row import Row, at_least, at_most, over
 from threatwalk.learning.compiled import compiled
-from threatwalk.learning.dataset import CITED, Dataset, Ints, Longs
+from threatwalk.learning.dataset import CITED, KIND_AT, Dataset, Ints, Longs
 from threatwalk.learning.env import NO_BUDGET, BatchEnv, Ended
 from threatwalk.learning.learn_set import vocabulary_of
 from threatwalk.learning.observe import Lexicon, Walks, observe
@@ -28,7 +28,7 @@ _COPIES = 100  # of the world in `env_growth`
 _DRAWN = 1 << 16  # wishes and starts that are drawn beforehand
 _BUDGETS = (3, 100)  # lookups, log-uniform: half of the walks have a budget, as in practice
 _ROUNDS, _WARM_UP = 15, 10
-_RECORDED = 12  # steps of every walk that the bare loop reads again
+_RECORDED = 40  # steps of every walk that the bare loop reads again
 
 Say = Callable[[str], None]
 
@@ -120,7 +120,7 @@ def env_growth(data: Dataset, params: Params, seconds: float, say: Say) -> Itera
     before = psutil.Process().memory_info().rss
     with _cores(1):
         large = tiled(data, _COPIES)
-        walkers = Walkers(large, params, 4 * _SIZE)
+        walkers = Walkers(large, params, _SIZE)
         shares = []
         for number in range(_ROUNDS // 3):
             _repeat(lambda: walkers.advance(walkers.wish(walkers.open())), seconds / _ROUNDS)
@@ -167,22 +167,22 @@ def tiled(data: Dataset, copies: int) -> Dataset:
         group=(data.group[:, None] * copies + each).ravel().astype(np.int32),
         day=np.repeat(data.day, copies),
     )
-    vars(large)["evidence"] = _tile(data.indptr, data.evidence, copies)  # as if it had been asked for
+    evidence = np.empty(len(data.evidence) * copies, dtype=np.int64)
+    _tile(data.indptr, data.evidence, copies, evidence)
+    vars(large)["evidence"] = evidence  # as if it had been asked for
     return large
 
 
 @compiled
-def _tile(indptr: Longs, evidence: Longs, copies: int) -> Longs:
-    large = np.empty(len(evidence) * copies, np.int64)
+def _tile(indptr: Longs, evidence: Longs, copies: int, large: Longs) -> None:
     to = 0
     for f in range(indptr.shape[0]):
         for sample in range(indptr.shape[1] - 1):
             for copy in range(copies):
                 for edge in range(indptr[f, sample], indptr[f, sample + 1]):
-                    found = evidence[edge] & (CITED - 1)
-                    large[to] = evidence[edge] - found - (evidence[edge] & CITED) + found * copies + copy
+                    found = evidence[edge] & (1 << KIND_AT) - 1
+                    large[to] = (evidence[edge] - found & ~CITED) + found * copies + copy
                     to += 1
-    return large
 
 
 def _questions(env: BatchEnv, actions: Longs) -> tuple[Longs, Longs, Ints, Longs]:

@@ -37,7 +37,7 @@ PARTS = ("train", "valid", "test")
 UNDATED = np.iinfo(np.int32).min
 NEVER = np.iinfo(np.int32).max
 NO_GROUP = -1
-CITED = 1 << 31  # in `Dataset.evidence`
+KIND_AT, CITED = 27, 1 << 31  # in `Dataset.evidence`
 _CHUNK = 1 << 20  # edges
 
 Ints = NDArray[np.int32]
@@ -170,16 +170,24 @@ class Dataset:
 
     @cached_property
     def evidence(self) -> Longs:
-        """(E,) first_day << 32 | found of each edge, with `CITED` where its evidence cites any report.
+        """(E,) first_day << 32 | kind << KIND_AT | found of each edge, with `CITED` where it cites any report.
 
-        A walk reads one number where it would read four, which lie far apart. Of evidence that cites
+        A walk reads one number where it would read five, which lie far apart. Of evidence that cites
         nothing no other group can be earlier, so its first day decides alone.
+
+        Raises:
+            DataError: the dataset has too many samples to number them so.
         """
+        if len(self.kind) > 1 << KIND_AT:
+            raise DataError(
+                f"{len(self.kind):,} samples are more than {1 << KIND_AT:,}: compile fewer reports"
+            )
         packed = np.empty(len(self.found), dtype=np.int64)
         for start in range(0, len(packed), _CHUNK):
             part = slice(start, start + _CHUNK)
             np.left_shift(self.first_day[part], 32, out=packed[part], dtype=np.int64)
             packed[part] |= self.found[part]
+            packed[part] |= self.kind[self.found[part]].astype(np.int64) << KIND_AT
             packed[part] |= np.where(self.first_group[part] == NO_GROUP, 0, CITED)
         return packed
 

@@ -10,7 +10,7 @@ one sum over subsets gives it for all 2^F mappings.
 import numpy as np
 from numpy.typing import NDArray
 
-from threatwalk.learning.dataset import Bools, Ints, Longs
+from threatwalk.learning.dataset import Bools, Longs
 from threatwalk.learning.env import BatchEnv, spans
 
 Floats = NDArray[np.float32]
@@ -38,7 +38,7 @@ def gains_of(env: BatchEnv, rows: Longs, actions: Longs) -> Floats:
 
 def effort(env: BatchEnv, rows: Longs) -> Longs:
     """How many pivots `gains` would have to look at.  (n,)"""
-    at, f, samples = _questions(env, rows)
+    at, f, samples = env.questions(rows)
     length = env.data.indptr[f, samples + 1] - env.data.indptr[f, samples]
     return np.bincount(at, weights=length, minlength=len(rows)).astype(np.int64)
 
@@ -54,7 +54,7 @@ def affordable(env: BatchEnv, rows: Longs, actions: Longs) -> Bools:
 def _new_samples(env: BatchEnv, rows: Longs) -> tuple[Longs, Longs, NDArray[np.float64]]:
     """Every sample that any filter would add: (index into rows, bit set of those filters, w)."""
     data, n = env.data, len(env.data.kind)
-    at, f, samples = _questions(env, rows)
+    at, f, samples = env.questions(rows)
     low = data.indptr[f, samples]
     owner, edges = spans(low, data.indptr[f, samples + 1] - low)
     at, f = at[owner], f[owner]
@@ -74,17 +74,6 @@ def _new_samples(env: BatchEnv, rows: Longs) -> tuple[Longs, Longs, NDArray[np.f
     goals = env.goal[rows[at]]
     worth = np.where(data.contains(goals, found), 1.0, -env.reward.excess_weight)
     return at, bits, worth / data.goal_size[goals]
-
-
-def _questions(env: BatchEnv, rows: Longs) -> tuple[Longs, Longs, Ints]:
-    """Every question still open: (index into rows, filter, sample)."""
-    at, f = np.nonzero(env.pending[rows] > 0)
-    start = env.watermark[rows[at], f]
-    owner, position = spans(start, env.count[rows[at]] - start)
-    at, f = at[owner], f[owner]
-    samples = env.order[rows[at], position]
-    accepted = env.data.accepts[f, env.data.kind[samples]]
-    return at[accepted], f[accepted], samples[accepted]
 
 
 def _over_subsets(cells: Floats, filters: int) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from threatwalk.learning.compiled import compiled, prefetch
-from threatwalk.learning.dataset import CITED, Dataset, Ints, Longs
+from threatwalk.learning.dataset import CITED, KIND_AT, Dataset, Ints, Longs
 from threatwalk.learning.policy import STOP
 
 N = TypeVar("N", bound=np.generic)
@@ -18,6 +18,7 @@ N = TypeVar("N", bound=np.generic)
 NO_BUDGET = np.iinfo(np.int32).max
 DONE = -1  # of `step`: every walk has stepped
 _HELD = 1  # in a mark
+_KINDS = (CITED >> KIND_AT) - 1  # the most that evidence can tell
 
 
 class Graph(NamedTuple):
@@ -141,7 +142,7 @@ def step(
     filters, kinds = accepts.shape
     lows, highs, found = np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int32)
     table, stamp = np.zeros(64, np.int64), 0
-    by_kind = np.zeros(kinds, np.int32)
+    by_kind = np.zeros(_KINDS + 1, np.int32)
     for i in range(begin, end):
         walk = rows[i]
         aim, audit_group, audit_day = goal[walk], group[goal[walk]], day[goal[walk]]
@@ -189,6 +190,7 @@ def step(
 
             # the answers: what the audit lets pass and is not held joins the set, first come first
             added = true = 0
+            by_kind[:] = 0
             for question in range(asked):
                 for edge in range(lows[question], highs[question]):
                     known = evidence[edge]
@@ -199,10 +201,11 @@ def step(
                             passes = passes or other_day[edge] <= audit_day
                         if not passes:
                             continue
-                    sample = known & (CITED - 1)
+                    sample = known & (1 << KIND_AT) - 1
                     slot = _slot(table, bits, stamp, sample)
                     mark = _mark(stamp, sample)
                     fresh = table[slot] != mark | _HELD
+                    by_kind[known >> KIND_AT & _KINDS] += fresh
                     true += table[slot] == mark
                     table[slot] = mark | _HELD
                     found[added] = sample
@@ -222,10 +225,8 @@ def step(
                     left -= own
                     pending[walk, f] -= own
                     watermark[walk, f] = held
-            by_kind[:] = 0
             for at in range(added):
                 order[walk, held + at] = found[at]
-                by_kind[kind[found[at]]] += 1
             for f in range(filters):
                 open_ = 0
                 for k in range(kinds):
@@ -278,7 +279,7 @@ def _slot(table: Longs, bits: int, stamp: int, sample: int) -> int:
     """Where the mark of a sample stands, or belongs: open addressing in the first 2^bits slots."""
     last = (1 << bits) - 1
     at = (sample * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - bits)
-    while table[at] >> 32 == stamp and table[at] >> 1 & (CITED - 1) != sample:
+    while table[at] >> 32 == stamp and table[at] >> 1 & CITED - 1 != sample:
         at = at + 1 & last
     return at
 

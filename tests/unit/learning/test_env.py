@@ -13,6 +13,7 @@ from threatwalk.learning.env import BatchEnv, Ended, Env, spans
 from threatwalk.learning.policy import STOP, filter_ids
 from threatwalk.learning.reward import reward
 from threatwalk.params import Combine, Pay, Reward, Walk
+from threatwalk.sample import parse
 
 PAY = Reward(Pay.GAIN, 0.1, 0)
 
@@ -58,10 +59,24 @@ class PlainWalk:
             for answer in answers:
                 self.found += [x for x in answer if x not in self.found]
 
-    def level(self) -> float:
+    def level(self, excess_weight: float = 0.1) -> float:
         sample = self.data.samples
         goal = frozenset(sample[int(i)] for i in self.data.goal(self.goal))
-        return max(-1.0, reward(frozenset(sample[i] for i in self.found), goal))
+        return max(-1.0, reward(frozenset(sample[i] for i in self.found), goal, excess_weight=excess_weight))
+
+    def end(self, rules: Reward, *, steps: int, new: int, floor: bool) -> Ended:
+        """The first reason of those that hold, in the order in which analysis.walk looks at them."""
+        w, goal_size = rules.excess_weight, len(self.data.goal(self.goal))
+        spent = self.budget is not None and self.lookups >= self.budget
+        reasons = {
+            Ended.REACHED: rules.end_at > 0 and abs(self.level(w)) >= rules.end_at,
+            Ended.FLOOR: floor and len(self.found) > goal_size * (2 + w) / w,
+            Ended.BUDGET: spent,
+            Ended.NOTHING_NEW: new == 0,
+            Ended.STEP_LIMIT: steps == 5,
+            Ended.NOTHING_TO_ASK: not any(self.open_questions(f) for f in range(len(self.data.filters))),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), Ended.NOT)
 
 
 def walk_both(data: Dataset, seed: int, *, combine: Combine, audit: bool, budget: int | None) -> None:
@@ -100,6 +115,54 @@ def test_the_environment_walks_as_plain_sets_do(
     toys: Any, combine: Combine, audit: bool, seed: int, budget: int | None
 ) -> None:
     walk_both(toys.drawn(seed), seed, combine=combine, audit=audit, budget=budget)
+
+
+@pytest.mark.parametrize("combine", list(Combine))
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 30),
+    budget=st.none() | st.integers(1, 30),
+    audit=st.booleans(),
+    cut=st.booleans(),
+    pay=st.sampled_from(Pay),
+    excess_weight=st.sampled_from([0.1, 1.0, 2.0]),
+    end_at=st.sampled_from([0, 0.5, 1]),
+)
+def test_walks_end_and_are_paid_as_those_of_plain_sets(
+    toys: Any,
+    combine: Combine,
+    seed: int,
+    budget: int | None,
+    audit: bool,
+    cut: bool,
+    pay: Pay,
+    excess_weight: float,
+    end_at: float,
+) -> None:
+    data, rng, rules = toys.drawn(seed), np.random.default_rng(seed), Reward(pay, excess_weight, end_at)
+    env = BatchEnv(data, 1, walk=Walk(5, combine), reward=rules, audit=audit, cut=cut)
+    goal = int(rng.integers(len(data.part)))
+    plain = PlainWalk(data, goal, [int(rng.choice(data.goal(goal)))], combine, audit, budget)
+    env.reset(np.zeros(1), np.array([goal]), np.array(plain.found), budget=budget)
+    steps, new = 0, 1
+
+    while (ended := plain.end(rules, steps=steps, new=new, floor=True)) is Ended.NOT:
+        assert env.ended[0] == Ended.NOT
+        before, size = plain.level(excess_weight), len(plain.found)
+        action = int(rng.integers(1, 1 << len(data.filters)))
+        plain.step(action)
+        earned = float(env.step(np.zeros(1), np.array([action])).reward[0])
+        steps, new = steps + 1, len(plain.found) - size
+        after = plain.level(excess_weight)
+        assert earned == pytest.approx(after - before if pay is Pay.GAIN else after)
+        if after > -1 or not cut:
+            assert env.found(0).tolist() == plain.found
+            assert env.lookups[0] == plain.lookups
+        else:  # a cut walk holds what it had found when it was lost
+            assert env.found(0).tolist() == plain.found[: env.count[0]]
+            assert env.level[0] == -1
+
+    assert env.ended[0] == ended
 
 
 def _env(data: Dataset, **options: Any) -> Env:
@@ -216,6 +279,43 @@ def test_copied_walks_go_on_as_the_originals_do(toys: Any) -> None:
 
     assert one.found(0).tolist() == two.found(1).tolist()
     assert one.lookups[0] == two.lookups[1]
+
+
+@pytest.mark.parametrize("combine", list(Combine))
+def test_a_set_may_outgrow_its_row_in_the_middle_of_a_step(toys: Any, combine: Combine) -> None:
+    many, more = ([f"domain:{x}{i}.org" for i in range(700)] for x in "xy")
+    data = toys.dataset(("v", "w", "u"), {("v", A): many, ("w", A): [B], ("u", A): more}, [("train", [A, B])])
+    env = BatchEnv(data, 2, walk=Walk(5, combine), reward=PAY, floor=False)
+    env.reset(np.arange(2), np.zeros(2), np.array([data.samples.number(parse(A))] * 2))
+
+    done = env.step(np.arange(2), np.array([0b111, 0b010]))
+
+    assert done.added.tolist() == [1401, 1]
+    assert len(set(env.found(0).tolist())) == 1402
+
+
+def test_many_walks_are_walked_as_each_alone(toys: Any) -> None:
+    data, size = toys.drawn(7), 2000  # enough that threads share them
+    rng = np.random.default_rng(0)
+    goals = rng.integers(len(data.part), size=size)
+    heads = np.array([rng.choice(data.goal(g)) for g in goals])
+    actions = rng.integers(1, 1 << len(data.filters), (5, size))
+    together, few = (BatchEnv(data, n, walk=Walk(5, Combine.PARALLEL), reward=PAY) for n in (size, 20))
+    together.reset(np.arange(size), goals, heads)
+
+    for step in range(5):
+        rows = together.running()
+        together.step(rows, actions[step, rows])
+
+    for start in range(0, 200, 20):
+        part = np.arange(start, start + 20)
+        few.reset(np.arange(20), goals[part], heads[part])
+        for step in range(5):
+            rows = few.running()
+            few.step(rows, actions[step, part[rows]])
+        assert few.count.tolist() == together.count[part].tolist()
+        assert few.level.tolist() == together.level[part].tolist()
+        assert few.ended.tolist() == together.ended[part].tolist()
 
 
 def test_spans_are_the_numbers_of_each_range() -> None:
