@@ -196,7 +196,8 @@ def test_extract_says_the_same_with_several_processes(folder: Path, monkeypatch:
     monkeypatch.setattr(many, "_BATCH_FILES", 1)
     (folder / "deep" / "b.json").write_text(event(uuid=UUID.replace("1", "2")))
 
-    one, two = (run(extract, folder, "--json", "--jobs", jobs) for jobs in ("1", "2"))
+    paths = folder / "deep", folder / "broken.json"
+    one, two = (run(extract, *paths, "--json", "--jobs", jobs) for jobs in ("1", "2"))
 
     assert (one.stdout, one.stderr) == (two.stdout, two.stderr)
     assert len(one.stdout.splitlines()) == 2

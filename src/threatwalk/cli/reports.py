@@ -46,14 +46,14 @@ def extract(paths: tuple[Path, ...], as_json: bool, jobs: int | None) -> None:
             raise UsageError(f"{path} does not exist")
     counts: Counter[str] = Counter()
     folder = Settings.from_env().quarantine / "extract"
-    for root in paths:
-        work = partial(_extracted, root=root, show=_json_line if as_json else _lines)
-        for path, lines, reason in each(work, files(root), jobs or cores()):
-            sys.stdout.buffer.writelines(lines)
-            counts["reports"] += len(lines)
-            if reason:
-                counts["rejected"] += 1
-                _reject(path, folder, reason)
+    found = ((path, root) for root in paths for path in files(root))
+    work = partial(_extracted, show=_json_line if as_json else _lines)
+    for path, lines, reason in each(work, found, jobs or cores()):
+        sys.stdout.buffer.writelines(lines)
+        counts["reports"] += len(lines)
+        if reason:
+            counts["rejected"] += 1
+            _reject(path, folder, reason)
     if not as_json:
         click.echo(f"{counts['reports']} reports; {counts['rejected']} files could not be read")
     if counts["rejected"] and not counts["reports"]:

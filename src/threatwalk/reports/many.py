@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
+from itertools import chain, islice, starmap
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
@@ -15,11 +15,12 @@ from threatwalk.errors import DataError
 from threatwalk.sample import host
 
 T = TypeVar("T")
+Found = tuple[Path, Path]  # a document, and the file or folder where it was found
 _BATCH_FILES, _BATCH_BYTES = (
     32,
     1 << 20,
 )  # of one errand to a worker: its way there costs as much as a small file
-_AHEAD = 4  # errands for each worker, so that none waits and results do not pile up
+_AHEAD = 32  # errands for each worker, so that none waits for another with a long one; results are short
 
 
 def cores() -> int:
@@ -27,8 +28,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def each(work: Callable[[Path], T], paths: Iterable[Path], jobs: int) -> Iterator[T]:
-    """What `work` makes of each path, in the order of the paths, whoever of `jobs` processes made it.
+def each(work: Callable[[Path, Path], T], found: Iterable[Found], jobs: int) -> Iterator[T]:
+    """What `work` makes of each document and its root, in their order, whoever of `jobs` processes made it.
 
     With more than one job, `work` and what it gives have to be picklable. The workers are forked: what is loaded
     already, such as the public suffix list, they have.
@@ -36,10 +37,10 @@ def each(work: Callable[[Path], T], paths: Iterable[Path], jobs: int) -> Iterato
     Raises:
         DataError: a worker was killed.
     """
-    batches = _batches(paths)
+    batches = _batches(found)
     first = list(islice(batches, 2))
     if jobs == 1 or len(first) < 2:
-        yield from map(work, chain.from_iterable(chain(first, batches)))
+        yield from starmap(work, chain.from_iterable(chain(first, batches)))
         return
     host("example.com")  # loads the public suffix list
     pool = ProcessPoolExecutor(jobs, get_context("fork"), initializer=_undisturbed)
@@ -61,15 +62,15 @@ def _undisturbed() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _work(work: Callable[[Path], T], batch: list[Path]) -> list[T]:
-    return list(map(work, batch))
+def _work(work: Callable[[Path, Path], T], batch: list[Found]) -> list[T]:
+    return list(starmap(work, batch))
 
 
-def _batches(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    batch: list[Path] = []
+def _batches(found: Iterable[Found]) -> Iterator[list[Found]]:
+    batch: list[Found] = []
     size = 0
-    for path in paths:
-        batch.append(path)
+    for path, root in found:
+        batch.append((path, root))
         size += path.stat().st_size if path.is_file() else 0
         if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
             yield batch

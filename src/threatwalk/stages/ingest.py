@@ -94,7 +94,8 @@ def run(
     table_part = reports.with_name(reports.name + ".part")
     relations = reports.with_name(RELATIONS)
     relations_part = relations.with_name(relations.name + ".part")
-    made = each(partial(_read, folder=folder, limits=params.ingest), files(folder), jobs)
+    found = ((path, folder) for path in files(folder))
+    made = each(partial(_read, limits=params.ingest), found, jobs)
     kept = _kept(_counted(made, counts, progress), params.ingest, counts)
     with (
         pq.ParquetWriter(table_part, SCHEMA, compression="zstd") as table,

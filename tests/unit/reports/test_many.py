@@ -13,54 +13,54 @@ from threatwalk.reports.many import cores, each
 
 
 @pytest.fixture
-def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Path]]:
     monkeypatch.setattr(many, "_BATCH_FILES", 3)
     made = [tmp_path / f"{number:02}" for number in range(40)]
     for path in made:
         path.write_text(path.name)
-    return made
+    return [(path, tmp_path) for path in made]
 
 
-def told(path: Path, first: int) -> tuple[str, bool]:
+def told(path: Path, root: Path, first: int) -> tuple[str, bool]:
     """What a file holds, and whether another process than `first` read it."""
-    return path.read_text(), os.getpid() != first
+    return (root / path.name).read_text(), os.getpid() != first
 
 
-def killed(path: Path) -> str:
+def killed(path: Path, _: Path) -> str:
     if path.name == "20":
         os.kill(os.getpid(), signal.SIGKILL)
     return path.name
 
 
-def broken(path: Path) -> str:
+def broken(path: Path, _: Path) -> str:
     return {"00": "a"}[path.name]
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_the_order_is_that_of_the_paths(paths: list[Path], jobs: int) -> None:
-    made = list(each(partial(told, first=os.getpid()), iter(paths), jobs))
+def test_the_order_is_that_of_the_paths(found: list[tuple[Path, Path]], jobs: int) -> None:
+    made = list(each(partial(told, first=os.getpid()), iter(found), jobs))
 
-    assert [name for name, _ in made] == [path.name for path in paths]
+    assert [name for name, _ in made] == [path.name for path, _ in found]
     assert {elsewhere for _, elsewhere in made} == {jobs > 1}
 
 
-def test_a_few_files_need_no_other_process(paths: list[Path]) -> None:
-    assert next(each(partial(told, first=os.getpid()), paths[:3], 2)) == ("00", False)
+def test_a_few_files_need_no_other_process(found: list[tuple[Path, Path]]) -> None:
+    assert next(each(partial(told, first=os.getpid()), found[:3], 2)) == ("00", False)
     assert list(each(partial(told, first=os.getpid()), [], 2)) == []
 
 
-def test_a_worker_that_is_killed_is_told_with_the_remedy(paths: list[Path]) -> None:
+def test_a_worker_that_is_killed_is_told_with_the_remedy(found: list[tuple[Path, Path]]) -> None:
     with pytest.raises(DataError, match="--jobs 1"):
-        list(each(killed, paths, 2))
+        list(each(killed, found, 2))
 
 
-def test_an_error_of_the_work_is_raised_here(paths: list[Path]) -> None:
+def test_an_error_of_the_work_is_raised_here(found: list[tuple[Path, Path]]) -> None:
     with pytest.raises(KeyError):
-        list(each(broken, paths, 2))
+        list(each(broken, found, 2))
 
 
-def test_who_stops_early_waits_for_nobody(paths: list[Path]) -> None:
-    made = each(partial(told, first=0), paths, 2)
+def test_who_stops_early_waits_for_nobody(found: list[tuple[Path, Path]]) -> None:
+    made = each(partial(told, first=0), found, 2)
 
     assert next(made) == ("00", True)
     made.close()  # type: ignore[attr-defined]
