@@ -96,6 +96,30 @@ def office(tmp_path: Path, empty_store: Path) -> Office:
     return Office(tmp_path / "office", empty_store)
 
 
+def test_the_data_contract_of_a_run_is_shown_with_who_answered_for_a_breach(office: Office) -> None:
+    import mlflow
+
+    folder = office.run("run-1")
+    checks = {
+        "hubs": {"value": 0.05, "accepted": "A. Name: ticket 4711"},
+        "copies": {"value": 0, "accepted": ""},
+    }
+    (folder / "data/contract").mkdir()
+    (folder / "data/contract/contract.json").write_text(json.dumps({"ok": True, "checks": checks}))
+    (folder / "data/contract/contract.html").write_text("<h1>The data contract is kept.</h1>")
+
+    version = office.registry.register(folder)
+
+    client = mlflow.MlflowClient(office.registry.uri)
+    run = client.get_run(version.run_id)
+    assert run.data.tags["contract"] == "hubs accepted by A. Name: ticket 4711"
+    assert run.data.metrics["contract/hubs"] == 0.05
+    assert {file.path for file in client.list_artifacts(version.run_id, "contract")} == {
+        "contract/contract.html",
+        "contract/contract.json",
+    }
+
+
 def test_a_run_is_kept_with_parameters_metrics_curve_and_hashes(office: Office) -> None:
     import mlflow
 
