@@ -95,6 +95,8 @@ _LONGEST_IDN = 59  # characters of a label beside `xn--`
 _may_be_right_to_left = re.compile(
     "[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
 ).search
+_begins_tail = re.compile(r"[/?#]").search
+_is_blank = re.compile(r"\s").search
 _DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PORT = re.compile(r":([0-9]{1,5})\Z")
 
@@ -109,10 +111,16 @@ def refang(raw: str) -> str:
     if scheme:
         rest = text[scheme.end() :]
         plain = _plain_scheme(scheme[1])
-        cut = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
+        cut = host_end(rest)
         tail = _FANGED_TAIL.sub(lambda fang: fang[1] or ".", rest[cut:])
         return f"{plain}://{_refang_host(rest[:cut])}{tail}"
     return _refang_host(text)
+
+
+def host_end(rest: str) -> int:
+    """Where the host ends in what follows the scheme of a URL."""
+    found = _begins_tail(rest)
+    return found.start() if found else len(rest)
 
 
 def _plain_scheme(fanged: str) -> str:
@@ -296,7 +304,7 @@ def _bootstring(label: str) -> str:
         rest = (code - last) * done + at - since
         last, since = code, at + 1
         delta, damp = rest // damp, 2
-        while rest >= (least := 1 if edge < 1 else edge if edge < 26 else 26):
+        while rest >= (least := 1 if edge < 1 else edge if edge < 26 else 26):  # noqa: FURB136 - min() takes longer
             rest -= least
             made += _DIGITS[least + rest % (36 - least)]
             rest //= 36 - least
@@ -329,12 +337,12 @@ def _url(raw: str) -> str:
     if not mark or scheme not in _DEFAULT_PORTS:
         raise _wrong(raw, "http, https or ftp URL")
     rest = rest.partition("#")[0]
-    cut = min((at for at in map(rest.find, "/?") if at >= 0), default=len(rest))
+    cut = host_end(rest)
     user, at_sign, place = rest[:cut].rpartition("@")
     place, colon, port = place.rpartition(":") if _PORT.search(place) else (place, "", "")
     tail = rest[cut:]
     name = _url_host(place.strip())
-    if any(c.isspace() for c in user + tail):
+    if _is_blank(user) or _is_blank(tail):
         raise _wrong(raw, "URL: it holds spaces")
     if ":" in name:
         name = f"[{name}]"
@@ -345,7 +353,9 @@ def _url(raw: str) -> str:
 
 def _url_host(place: str) -> str:
     """A URL may lead where no public suffix is: to I2P, say."""
-    return host(place).value if place[-1:].isdigit() or ":" in place else _name(place)
+    if place[-1:].isdigit() or ":" in place:
+        return host(place).value
+    return place if len(place) < 254 and _is_name(place) else _mended(place, place)
 
 
 def _file_name(raw: str) -> str:

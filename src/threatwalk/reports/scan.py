@@ -9,7 +9,18 @@ import re
 from dataclasses import dataclass, field
 
 from threatwalk.errors import SampleError
-from threatwalk.sample import HASH_LENGTHS, LONGEST, Kind, Sample, digest, host, host_kind, sample, top_levels
+from threatwalk.sample import (
+    HASH_LENGTHS,
+    LONGEST,
+    Kind,
+    Sample,
+    digest,
+    host,
+    host_end,
+    host_kind,
+    sample,
+    top_levels,
+)
 
 DOT, COLON = "\ue000", "\ue001"  # a defanged dot and colon; private use, so no text means them
 
@@ -146,7 +157,7 @@ def _take_urls(text: str, found: Found) -> str:
 
 
 def _take_url(scheme: str, colon: str, body: str, found: Found) -> None:
-    cut = min((at for at in map(body.find, "/?#") if at >= 0), default=len(body))
+    cut = host_end(body)
     place = body[:cut]
     if place.isascii() and "." not in place and ":" not in place:
         return  # no host
