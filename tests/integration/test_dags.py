@@ -58,7 +58,17 @@ def test_all_five_load_fast_and_without_our_package_torch_or_mlflow(probe: dict)
 def test_retrain_has_one_task_for_each_stage(probe: dict) -> None:
     tasks = probe["dags"]["retrain"]["tasks"]
 
-    assert tasks == ["open", "ingest", "split", "contract", "compile", "train", "evaluate", "publish", "register"]
+    assert tasks == [
+        "open",
+        "ingest",
+        "split",
+        "contract",
+        "compile",
+        "train",
+        "evaluate",
+        "publish",
+        "register",
+    ]
     assert probe["dags"]["retrain"]["queues"]["train"] == "gpu"
 
 
