@@ -13,6 +13,7 @@ Small = NDArray[np.int32]
 Floats = NDArray[np.float32]
 
 _AHEAD = 4  # samples
+_HEAD, _WHOLE, _NEWEST = 0, 1, 2  # the pools
 
 
 class Words(NamedTuple):
@@ -64,26 +65,31 @@ def observe(
     for b in range(begin, end):
         first, last = start[b], start[b] + size[b]
         fresh = last - new[b]
-        head, whole, newest = pooled[b, 0], pooled[b, 1], pooled[b, 2]
-        pooled[b] = 0
+        for pool in range(3):
+            for word in range(pooled.shape[2]):
+                pooled[b, pool, word] = 0
 
         members[:] = 0
-        count = _read(ids, first, first + 1, 1, group, indptr, columns, members, head, met, 0)
-        _share(head, met, count, members, of_word)
+        count = _read(ids, first, first + 1, 1, group, indptr, columns, members, pooled, b, _HEAD, met, 0)
+        _share(pooled, b, _HEAD, met, count, members, of_word)
 
         members[:] = 0
         stride, thinned = _stride(new[b], look[2]), _stride(size[b], look[1])
-        count = _read(ids, fresh, last, stride, group, indptr, columns, members, newest, met, 0)
+        count = _read(ids, fresh, last, stride, group, indptr, columns, members, pooled, b, _NEWEST, met, 0)
         if stride == thinned == 1:  # the whole set is what was there before, and what is new
             for place in range(count):
-                whole[met[place]] = newest[met[place]]
-            _share(newest, met, count, members, of_word)
-            count = _read(ids, first, fresh, 1, group, indptr, columns, members, whole, met, count)
+                pooled[b, _WHOLE, met[place]] = pooled[b, _NEWEST, met[place]]
+            _share(pooled, b, _NEWEST, met, count, members, of_word)
+            count = _read(
+                ids, first, fresh, 1, group, indptr, columns, members, pooled, b, _WHOLE, met, count
+            )
         else:
-            _share(newest, met, count, members, of_word)
+            _share(pooled, b, _NEWEST, met, count, members, of_word)
             members[:] = 0
-            count = _read(ids, first, last, thinned, group, indptr, columns, members, whole, met, 0)
-        _share(whole, met, count, members, of_word)
+            count = _read(
+                ids, first, last, thinned, group, indptr, columns, members, pooled, b, _WHOLE, met, 0
+            )
+        _share(pooled, b, _WHOLE, met, count, members, of_word)
 
         by_kind[:] = 0
         by_kind[0, kind[ids[first]]] = 1
@@ -126,11 +132,13 @@ def _read(
     indptr: Ints,
     columns: Small,
     members: Small,
-    row: Floats,
+    pooled: Floats,
+    b: int,
+    pool: int,
     met: Small,
     count: int,
 ) -> int:
-    """Add the words of ids[first:last:stride] to `row`; `met` lists those that stand in it, `count` of them."""
+    """Add the words of ids[first:last:stride] to a pool; `met` lists those that stand in it, `count` of them."""
     for at in range(first, last, stride):
         ahead = at + _AHEAD * stride
         if ahead < last:
@@ -140,16 +148,16 @@ def _read(
         for place in range(indptr[sample], indptr[sample + 1]):
             word = columns[place]
             met[count] = word
-            count += row[word] == 0
-            row[word] += 1
+            count += pooled[b, pool, word] == 0
+            pooled[b, pool, word] += 1
     return count
 
 
 @compiled
-def _share(row: Floats, met: Small, count: int, members: Small, of_word: Small) -> None:
+def _share(pooled: Floats, b: int, pool: int, met: Small, count: int, members: Small, of_word: Small) -> None:
     """How often each word was met -> the share of the samples of its group that carry it."""
     for place in range(count):
-        row[met[place]] /= np.float32(max(1, members[of_word[met[place]]]))
+        pooled[b, pool, met[place]] /= np.float32(max(1, members[of_word[met[place]]]))
 
 
 @compiled

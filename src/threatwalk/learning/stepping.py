@@ -109,24 +109,22 @@ def reset(
 ) -> None:
     """Walk rows[i] starts at trailheads[i], towards goals[i]."""
     kind, accepts, goal_indptr, goal_found = graph.kind, graph.accepts, graph.goal_indptr, graph.goal_found
-    watermark, pending = state.watermark, state.pending
+    order, size, watermark, pending, goal, steps, new, lookups, budget_left, hits, level, ended = state
     for i in range(len(rows)):
-        walk, goal, trailhead = rows[i], goals[i], trailheads[i]
-        hits = 0
-        for at in range(goal_indptr[goal], goal_indptr[goal + 1]):
-            hits += goal_found[at] == trailhead
+        walk, trailhead = rows[i], trailheads[i]
+        low, high = goal_indptr[goals[i]], goal_indptr[goals[i] + 1]
+        goal[walk], order[walk, 0], size[walk], new[walk] = goals[i], trailhead, 1, 1
+        steps[walk], lookups[walk], budget_left[walk] = 0, 0, budgets[i]
+        hits[walk] = 0
+        for at in range(low, high):
+            hits[walk] += goal_found[at] == trailhead
         questions = 0
         for f in range(len(accepts)):
             watermark[walk, f] = 0
             pending[walk, f] = accepts[f, kind[trailhead]]
             questions += pending[walk, f]
-        state.goal[walk], state.order[walk, 0], state.budget_left[walk] = goal, trailhead, budgets[i]
-        state.size[walk] = state.new[walk] = 1
-        state.steps[walk] = state.lookups[walk] = 0
-        state.hits[walk] = hits
-        size = goal_indptr[goal + 1] - goal_indptr[goal]
-        state.level[walk] = _level(hits, 1, size, rules.excess_weight)
-        state.ended[walk] = _ending(rules, state.level[walk], 1, size, budgets[i], 1, 0, questions)
+        level[walk] = _level(hits[walk], 1, high - low, rules.excess_weight)
+        ended[walk] = _ending(rules, level[walk], 1, high - low, budgets[i], 1, 0, questions)
 
 
 @compiled
@@ -139,6 +137,7 @@ def step(
     """
     indptr, evidence, first_group, other_day, kind, accepts, goal_indptr, goal_found, group, day = graph
     order, size, watermark, pending, goal, steps, new, lookups, budget_left, hits, level, ended = state
+    todo, reward, added_in_step, asked_in_step = done  # taken apart once: each access counts references
     filters, kinds = accepts.shape
     lows, highs, found = np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int32)
     table, stamp = np.zeros(64, np.int64), 0
@@ -150,9 +149,9 @@ def step(
         most = len(kind)
         if rules.cut:
             most = min(most, int(_floor_size(goal_high - goal_low, rules.excess_weight)))
-        while done.todo[i] != 0:
+        while todo[i] != 0:
             # eq. (2): all filters see the same set; eq. (3): each sees what the ones before it added
-            turn = done.todo[i] & -done.todo[i] if rules.in_turn else done.todo[i]
+            turn = todo[i] & -todo[i] if rules.in_turn else todo[i]
             held = size[walk]
 
             # the questions: filters by id, each about the samples that it was not offered
@@ -237,11 +236,11 @@ def step(
             lookups[walk] += asked
             if budget_left[walk] != NO_BUDGET:
                 budget_left[walk] -= asked
-            done.lookups[i] += asked
-            done.added[i] += added
-            done.todo[i] &= ~turn
+            asked_in_step[i] += asked
+            added_in_step[i] += added
+            todo[i] &= ~turn
 
-        new[walk] = done.added[i]
+        new[walk] = added_in_step[i]
         if actions[i] == STOP:
             ended[walk] = 1
             continue
@@ -261,7 +260,7 @@ def step(
             steps[walk],
             questions,
         )
-        done.reward[i] = level[walk] - before if rules.pay_gain else level[walk]
+        reward[i] = level[walk] - before if rules.pay_gain else level[walk]
     return DONE, 0
 
 
