@@ -5,12 +5,16 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from threatwalk.bench import gpu
 from threatwalk.bench.learning import FIGURES
 from threatwalk.cli.bench import bench, learning
 
 ROWS = {
-    "env_steps": [("env_steps", "steps/s", ">= 1e+06")],
-    "env_steps_obs": [("env_steps_obs", "steps/s", ">= 400000")],
+    "env_steps": [("env_steps", "steps/s", ">= 1e+06"), ("env_steps.cpu", "us of one core", None)],
+    "env_steps_obs": [
+        ("env_steps_obs", "steps/s", ">= 400000"),
+        ("env_steps_obs.cpu", "us of one core", None),
+    ],
     "env_growth": [("env_growth", "of a bare gather", ">= 0.7"), ("env_growth.memory", "GB", "<= 5")],
     "many_filters": [("many_filters", "of 11 filters", ">= 0.7")],
 }
@@ -29,14 +33,24 @@ def test_a_figure_has_its_rows_with_their_goals(figure: str) -> None:
 
     assert [(row["figure"], row["unit"], row["goal"]) for row in rows] == ROWS[figure]
     for row in rows:
-        way, goal = str(row["goal"]).split()
         assert isinstance(row["value"], float)
+        way, _, goal = str(row["goal"] or ">= 0").partition(" ")
         assert row["ok"] is (row["value"] >= float(goal) if way == ">=" else row["value"] <= float(goal))
     low, high = rows[0]["interval"]
     assert 0 < low <= high
 
 
+@pytest.mark.skipif(gpu.there(), reason="there is a GPU here: the figures are measured")
+def test_walks_on_a_gpu_are_said_to_be_unmeasured_where_none_is() -> None:
+    told = [(row["figure"], row["value"], row["ok"], row["goal"]) for row in run("--figure", "env_gpu")]
+
+    assert told == [
+        ("env_steps_gpu", None, False, ">= 5e+07"),
+        ("env_steps_obs_gpu", None, False, ">= 2e+07"),
+    ]
+
+
 def test_every_figure_can_be_asked_for() -> None:
     (figures,) = (p.type.choices for p in learning.params if p.name == "figures")
 
-    assert list(figures) == list(FIGURES) == list(ROWS)
+    assert list(figures) == list(FIGURES) == [*ROWS, "env_gpu"]

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from threatwalk.bench.row import Row, at_least
+from threatwalk.bench.row import Row, at_least, missing
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.env import BatchEnv, Ended
-from threatwalk.learning.env_gpu import GpuEnv
+from threatwalk.learning.env_gpu import GpuEnv, has_triton
 from threatwalk.learning.observe import Lexicon, Vocabulary, Walks, observe
 from threatwalk.learning.observe_gpu import DeviceLexicon, Observer
 from threatwalk.learning.rollouts import Starts, size_weights
@@ -94,6 +94,17 @@ def differences(
             differ.add("seen.counts")
         ended = (here.ended != Ended.NOT) | (rng.random(size) < 0.1)
     return sorted(differ)
+
+
+def there() -> bool:
+    """Whether this machine has a GPU, and the kernels for it."""
+    return torch.cuda.is_available() and has_triton()
+
+
+def unmeasured() -> list[Row]:
+    """The rows of a machine without a GPU."""
+    goals = {"env_steps_gpu": STEPS, "env_steps_obs_gpu": STEPS_SEEN}
+    return [missing(name, "no GPU with Triton here", f">= {goal:g}") for name, goal in goals.items()]
 
 
 def rows(world: World, *, device: str = "cuda", size: int = SIZE) -> list[Row]:

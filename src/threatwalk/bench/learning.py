@@ -6,11 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from threatwalk.bench import practice, walking
+from threatwalk.bench import gpu, practice, walking
 from threatwalk.bench.row import Row
 from threatwalk.emulator import corpus
 from threatwalk.emulator.world import make_world
 from threatwalk.learning.dataset import Dataset
+from threatwalk.learning.learn_set import vocabulary_of
+from threatwalk.learning.observe import Lexicon
 from threatwalk.params import Params
 from threatwalk.stages import compile as compile_stage
 from threatwalk.stages import ingest, split
@@ -45,11 +47,11 @@ class Bench:
 
 
 def _env_steps(bench: Bench) -> Iterator[Row]:
-    yield walking.env_steps(bench.data, bench.params, bench.seconds, bench.say)
+    yield from walking.env_steps(bench.data, bench.params, bench.seconds, bench.say)
 
 
 def _env_steps_obs(bench: Bench) -> Iterator[Row]:
-    yield walking.env_steps_obs(bench.data, bench.params, bench.seconds, bench.say)
+    yield from walking.env_steps_obs(bench.data, bench.params, bench.seconds, bench.say)
 
 
 def _env_growth(bench: Bench) -> Iterator[Row]:
@@ -60,11 +62,22 @@ def _many_filters(bench: Bench) -> Iterator[Row]:
     yield practice.many_filters(bench.data, bench.params, bench.seconds, bench.say)
 
 
+def _env_gpu(bench: Bench) -> Iterator[Row]:
+    if not gpu.there():
+        yield from gpu.unmeasured()
+        return
+    data, params = bench.data, bench.params
+    vocabulary = vocabulary_of(data)
+    lexicon = Lexicon.of(data.samples, vocabulary)
+    yield from gpu.rows(gpu.World(data, lexicon, vocabulary, params.walk, params.reward))
+
+
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "env_steps": _env_steps,
     "env_steps_obs": _env_steps_obs,
     "env_growth": _env_growth,
     "many_filters": _many_filters,
+    "env_gpu": _env_gpu,
 }
 
 

@@ -19,7 +19,7 @@ _REPORTS = (
     "misp_vs_pymisp", "stix2_vs_stix2parse", "stix1_vs_pythonstix", "text_vs_fastest", "misp_floor", "stix2_floor",
     "stix1_floor", "two_processes", "memory_200mb",
 )  # fmt: skip
-_LEARNING = ("env_steps", "env_steps_obs", "env_growth", "many_filters")
+_LEARNING = ("env_steps", "env_steps_obs", "env_growth", "many_filters", "env_gpu")
 
 
 @click.group()
