@@ -20,6 +20,7 @@ from threatwalk.learning import census, implied
 from threatwalk.learning.census import Census
 from threatwalk.params import Params
 from threatwalk.reports import store
+from threatwalk.reports.many import cores
 from threatwalk.reports.read import parse
 from threatwalk.reports.report import Report
 from threatwalk.settings import Settings
@@ -221,14 +222,21 @@ class _Dataset:
             out = Path(scratch)
             bundles, table = out / "bundles", out / "reports.parquet"
             try:
-                ingest.run(params, corpus=home, bundles=bundles, reports=table, metrics=out / "metrics.json")
+                ingest.run(
+                    params,
+                    corpus=home,
+                    bundles=bundles,
+                    reports=table,
+                    metrics=out / "metrics.json",
+                    jobs=cores(),
+                )
             except DataError:  # nothing of it can be used yet
                 return cls(None, {})
             documents: dict[tuple[str, str], list[str]] = {}
             for path in sorted(bundles.iterdir()):
-                report = bundle.load(path)
-                feed, _, name = report.path.partition("/")
-                documents.setdefault((feed, name), []).append(report.id)
+                report, place = bundle.origin(path.read_bytes())
+                feed, _, name = place.partition("/")
+                documents.setdefault((feed, name), []).append(report)
             listed = implied.hubs(lists) if lists.is_dir() else implied.NO_HUBS
             return cls(census.take(pq.read_table(table), params.split, listed=listed), documents)
 

@@ -135,11 +135,21 @@ def load(path: Path) -> Report:
         raise DataError(f"{path} is no bundle of a report: {err!r}") from err
 
 
+def origin(data: bytes) -> tuple[str, str]:
+    """The id of the report whose bundle `dumps` made, and the path that it was read from, without reading samples."""
+    told = _told(orjson.loads(data))[1]
+    return str(told["threatwalk:report"]), str(told.get("threatwalk:path", ""))
+
+
+def _told(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    about = next(item for item in document["objects"] if item["type"] in {"report", "grouping"})
+    return about, {item["source_name"]: item["external_id"] for item in about["external_references"]}
+
+
 def read(document: dict[str, Any]) -> Report:
     """The report that a bundle of ours holds, as it was but for what it rejected, places and ties."""
     objects = document["objects"]
-    about = next(item for item in objects if item["type"] in {"report", "grouping"})
-    told = {item["source_name"]: item["external_id"] for item in about["external_references"]}
+    about, told = _told(document)
     labels = about.get("labels", [])
     report_id = told["threatwalk:report"]
     return Report(
