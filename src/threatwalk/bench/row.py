@@ -28,7 +28,7 @@ class Row:
 
 def over(row: Row, values: Sequence[float]) -> Row:
     """The row with the interval of its repeated measurements."""
-    low, _, high = quantiles(values, n=4)
+    low, _, high = quantiles(values, n=4, method="inclusive")
     return replace(row, interval=(low, high))
 
 
