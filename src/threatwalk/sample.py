@@ -273,7 +273,6 @@ def _mapped(char: str) -> str:
     return idna.uts46_remap(char, std3_rules=False)
 
 
-@lru_cache(maxsize=256)  # top-level domains and labels that come again
 def _ascii_label(label: str) -> str:
     if len(label) > _LONGEST_IDN or label.startswith("xn--") or unicodedata.category(label[0])[0] == "M":
         raise idna.IDNAError("too long, or begins as no label does")
