@@ -67,13 +67,13 @@ STAGES = ("ingest", "split", "contract", "compile", "train", "evaluate")
             title="Mapping",
             description="Filters of a mapping at once, eq. (2), or in turn, eq. (3). Empty: as params.yaml says.",
         ),
-        "train.threatwalk.episodes": Param(
+        "train.selective.episodes": Param(
             None,
             type=["null", "integer"],
             minimum=256,
             maximum=10_000_000,
             title="Episodes",
-            description="Episodes of the candidate threatwalk. Empty: as params.yaml says.",
+            description="Episodes of the candidate, the selective walk. Empty: as params.yaml says.",
         ),
         "train.devices": Param(
             None,

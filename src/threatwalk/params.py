@@ -119,6 +119,20 @@ class SetQ:
 
 
 @dataclass(frozen=True, slots=True)
+class Selective:
+    episodes: int
+    environments: int
+    lr: float
+    gamma: float
+    embedding: int
+    width: int
+    dropout: float
+    members: int
+    price: float
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
 class PaperDqn:
     episodes: int
     obs_chars: int
@@ -151,6 +165,7 @@ class Train:
     devices: int
     strategy: str
     threatwalk: SetQ
+    selective: Selective
     paper_dqn: PaperDqn
     tabular_q: TabularQ
 

@@ -77,23 +77,14 @@ def register(registry: Registry, ledger: Ledger, folder: Path) -> Version:
 def held_out_reward(policy: Policy, folder: Path) -> float:
     """The mean final reward of a policy on the held-out reports of a finished run's dataset."""
     from threatwalk.learning.dataset import Dataset  # noqa: PLC0415 - the night's work needs none of these
-    from threatwalk.learning.evaluate import Held, scores  # noqa: PLC0415
-    from threatwalk.learning.walks import by_policy, follow, reach  # noqa: PLC0415
+    from threatwalk.learning.evaluate import Held, outcomes, scores  # noqa: PLC0415
+    from threatwalk.learning.walks import reach  # noqa: PLC0415
 
     params = parameters.load(folder / "params.yaml")
     data = Dataset.load(folder / "data" / "compiled")
     held = Held.of(data, params)
     within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=data.audit)
-    done = follow(
-        data,
-        held.goals,
-        held.heads,
-        by_policy(policy),
-        walk=params.walk,
-        reward=params.reward,
-        audit=data.audit,
-        within=within,
-    )
+    done = outcomes(policy, held, within, audit=data.audit)
     return float(scores(held, done, within)["reward"].mean())
 
 

@@ -1,6 +1,6 @@
 """MLflow, and the only file that imports it: training runs, and versions of the model `threatwalk`.
 
-A version is a folder with a policy's files (JSON, and pt2 for a network; never a pickle) and an MLmodel
+A version is a folder with a policy's files (JSON, and pt2 or safetensors for a network; never a pickle) and an MLmodel
 file of our own flavour, which MLflow shows but cannot execute. Its tags carry the digest of those
 files, the filter list and the version of the encoding; the aliases are `challenger` and `champion`.
 MLflow takes seconds to import, so it is imported when a registry is opened.

@@ -50,7 +50,8 @@ class Analysis:
     moment of stopping, where the policy was still asked. `model` names what walked (version and
     digest of the champion, None: not from the registry); `budget` is in lookups, None: no limit.
     `held_back` are the filters that could not be chosen at all, `benign` the samples that are known to be no
-    part of a threat and were not expanded, each with its reason.
+    part of a threat and were not expanded, each with its reason. Of a selective policy, `beliefs` say how probable
+    it is that each of `samples` belongs, and `doubted` are those that were named and not kept, with the same.
     """
 
     trailhead: Sample
@@ -68,6 +69,8 @@ class Analysis:
     model: str | None = None
     held_back: tuple[tuple[str, str], ...] = ()
     benign: tuple[tuple[Sample, str], ...] = ()
+    beliefs: tuple[tuple[Sample, float], ...] = ()
+    doubted: tuple[tuple[Sample, float], ...] = ()
 
     @property
     def lookups(self) -> int:

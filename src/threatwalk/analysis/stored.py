@@ -34,6 +34,8 @@ def dumps(analysis: Analysis) -> str:
         "values": _values(analysis.values),
         "held_back": dict(analysis.held_back),
         "benign": {str(s): reason for s, reason in analysis.benign},
+        "beliefs": {str(s): belief for s, belief in analysis.beliefs},
+        "doubted": {str(s): belief for s, belief in analysis.doubted},
         "steps": [_step(step) for step in analysis.steps],
     }
     return json.dumps(raw, indent=1, allow_nan=False) + "\n"
@@ -122,6 +124,8 @@ def _analysis(raw: dict[str, Any]) -> Analysis:
         model=raw["model"],
         held_back=tuple(raw["held_back"].items()),
         benign=tuple((_sample(text), reason) for text, reason in raw.get("benign", {}).items()),
+        beliefs=_beliefs(raw.get("beliefs", {})),
+        doubted=_beliefs(raw.get("doubted", {})),
     )
 
 
@@ -173,6 +177,10 @@ def _sample(text: str) -> Sample:
 
 def _samples(texts: Iterable[str]) -> tuple[Sample, ...]:
     return tuple(_sample(text) for text in texts)
+
+
+def _beliefs(raw: dict[str, float]) -> tuple[tuple[Sample, float], ...]:
+    return tuple((_sample(text), float(belief)) for text, belief in raw.items())
 
 
 def _read_values(raw: Iterable[dict[str, Any]]) -> Values:

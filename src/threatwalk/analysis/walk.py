@@ -1,6 +1,7 @@
 """One walk from a trailhead: ask the policy, ask the mapping's questions, unite, until it ends.
 
-The same semantics as the training environment, over samples and a live or replayed world.
+The same semantics as the training environment, over samples and a live or replayed world. A policy that
+chooses mappings keeps all that was found; a selective one says which questions to put and what to keep.
 """
 
 import asyncio
@@ -8,38 +9,59 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
-from threatwalk.learning.policy import Choice, Policy, View, filter_ids
+from threatwalk.learning.policy import Asked, Belief, Choice, Policy, Selective, View, filter_ids
 from threatwalk.params import Combine
-from threatwalk.pivot import Answer, LookUp
+from threatwalk.pivot import Answer, LookUp, Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
+
+PASSES = 2  # of keeping, after each round of a selective walk
 
 Accepts = Callable[[str], frozenset[Kind]]
 
 
 @dataclass(slots=True)
 class _State:
-    """What a walk knows so far; `watermarks[i]` samples were offered to filter i already."""
+    """What a walk knows so far; `watermarks[i]` samples were offered to filter i already.
+
+    `beliefs` stand beside `samples`; `doubted` are the samples that were named and are not kept.
+    """
 
     samples: list[Sample]
     known: set[Sample]
     watermarks: list[int]
+    beliefs: list[Belief]
     new: int
     lookups: int = 0
+    asked: list[Asked] = field(default_factory=list)
+    doubted: list[Belief] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
     def unite(self, answers: Iterable[Answer]) -> tuple[Sample, ...]:
         """Add what was found, in canonical order: as asked, and by value within an answer."""
-        added = []
-        for answer in answers:
-            for found in sorted({pivot.found for pivot in answer.pivots}):
-                if found not in self.known:
-                    self.known.add(found)
-                    added.append(found)
+        return self.add(found for answer in answers for found in sorted({p.found for p in answer.pivots}))
+
+    def add(self, found: Iterable[Sample]) -> tuple[Sample, ...]:
+        added = tuple(s for s in dict.fromkeys(found) if s not in self.known)
+        self.known.update(added)
         self.samples += added
-        return tuple(added)
+        return added
+
+    def settle(self, policy: Selective, mask: int, budget: int | None) -> tuple[Sample, ...]:
+        """Keep what the policy believes in; what it just kept may speak for what it did not."""
+        added: tuple[Sample, ...] = ()
+        for _ in range(PASSES):
+            beliefs = policy.judge(_view(self, mask, budget, step=len(self.steps) + 1))
+            self.doubted = [one for one in beliefs if not one.kept]
+            kept = [one for one in beliefs if one.kept]
+            if not kept:
+                break
+            self.beliefs += kept
+            added += self.add(one.sample for one in kept)
+        return added
 
 
 async def analyze(
@@ -60,18 +82,21 @@ async def analyze(
 ) -> Analysis:
     """Walk from `trailhead` until the policy stops or nothing is left to do.
 
-    `filters` fixes the filters' ids (1, 2, ...). `budget` is in lookups, `steps` the most steps.
+    `filters` fixes the filters' ids (1, 2, ...). `budget` is in lookups, `steps` the most steps (a selective
+    policy knows its own).
     `mask` is the bit set of filters that may be asked (None: all). Questions of one step run at
     the same time, and their answers are united in canonical order: filters by id, then samples in
     the order found. So the result does not depend on who answers first.
     """
     mask = (1 << len(filters)) - 1 if mask is None else mask & ((1 << len(filters)) - 1)
-    state = _State([trailhead], {trailhead}, [0] * len(filters), new=1)
+    selective = policy if isinstance(policy, Selective) else None
+    steps = selective.rounds if selective else steps
+    state = _State([trailhead], {trailhead}, [0] * len(filters), [Belief(trailhead, 1.0, 0)], new=1)
     kinds = [accepts(name) for name in filters]
     started_at = now()
     choice: Choice | None = None
     while True:
-        stopped = _end(state, kinds, mask, budget=budget, steps=steps)
+        stopped = _end(state, kinds, mask, budget=budget, steps=steps, selective=selective is not None)
         if stopped:
             break
         choice = policy.choose(_view(state, mask, budget))
@@ -80,7 +105,15 @@ async def analyze(
             stopped = Stopped.POLICY
             break
         await _step(
-            state, action, choice, look_up, filters=filters, kinds=kinds, budget=budget, combine=combine
+            state,
+            action,
+            choice,
+            look_up,
+            filters=filters,
+            kinds=kinds,
+            budget=budget,
+            combine=combine,
+            keep=partial(state.settle, selective, mask, budget) if selective else None,
         )
         choice = None
     return Analysis(
@@ -97,37 +130,50 @@ async def analyze(
         values=_values(choice, filters) if choice else (),
         budget=budget,
         model=model,
+        beliefs=tuple((b.sample, b.probability) for b in state.beliefs) if selective else (),
+        doubted=tuple((b.sample, b.probability) for b in state.doubted),
     )
 
 
 def _end(
-    state: _State, kinds: Sequence[frozenset[Kind]], mask: int, *, budget: int | None, steps: int
+    state: _State,
+    kinds: Sequence[frozenset[Kind]],
+    mask: int,
+    *,
+    budget: int | None,
+    steps: int,
+    selective: bool,
 ) -> Stopped | None:
     if budget is not None and state.lookups >= budget:
         return Stopped.BUDGET
-    if not state.new:
+    if not state.new and not selective:  # a selective walk may still have other questions
         return Stopped.NOTHING_NEW
     if len(state.steps) >= steps:
         return Stopped.STEP_LIMIT
-    if not any(_pending(state, i - 1, kinds[i - 1]) for i in filter_ids(mask)):
+    if not any(_pending(state, i, kinds[i - 1]) for i in filter_ids(mask)):
         return Stopped.NOTHING_TO_ASK
     return None
 
 
-def _view(state: _State, mask: int, budget: int | None) -> View:
+def _view(state: _State, mask: int, budget: int | None, *, step: int | None = None) -> View:
     return View(
         samples=tuple(state.samples),
         watermarks=tuple(state.watermarks),
-        step=len(state.steps),
+        step=len(state.steps) if step is None else step,
         new=state.new,
         lookups=state.lookups,
         budget_left=None if budget is None else budget - state.lookups,
         mask=mask,
+        asked=tuple(state.asked),
+        beliefs=tuple(state.beliefs),
     )
 
 
-def _pending(state: _State, index: int, kinds: frozenset[Kind]) -> list[Sample]:
-    return [s for s in state.samples[state.watermarks[index] :] if s.kind in kinds]
+def _pending(state: _State, filter_id: int, kinds: frozenset[Kind]) -> list[Sample]:
+    """The samples that this filter can still be asked about."""
+    done = {one.sample for one in state.asked if one.filter == filter_id}
+    later = state.samples[state.watermarks[filter_id - 1] :]
+    return [s for s in later if s.kind in kinds and s not in done]
 
 
 async def _step(
@@ -140,25 +186,41 @@ async def _step(
     kinds: Sequence[frozenset[Kind]],
     budget: int | None,
     combine: Combine,
+    keep: Callable[[], tuple[Sample, ...]] | None,
 ) -> None:
-    """Eq. (2): all filters of the mapping on the same set; eq. (3): each on what the last left."""
-    mapping = [i - 1 for i in filter_ids(action)]
+    """Eq. (2): all filters of the mapping on the same set; eq. (3): each on what the last left.
+
+    `keep` is given for a selective policy, whose own questions are put, all at once.
+    """
+    mapping = list(filter_ids(action))
     questions: list[Question] = []
     added: tuple[Sample, ...] = ()
-    for turn in [mapping] if combine is Combine.PARALLEL else [[index] for index in mapping]:
-        asked = [(filters[i], s) for i in turn for s in _pending(state, i, kinds[i])]
+    for turn in [mapping] if combine is Combine.PARALLEL or keep else [[i] for i in mapping]:
+        asked = choice.questions
+        if asked is None:
+            asked = tuple((i, s) for i in turn for s in _pending(state, i, kinds[i - 1]))
+            for i in turn:
+                state.watermarks[i - 1] = len(state.samples)
         if budget is not None:
             asked = asked[: budget - state.lookups]
-        for i in turn:
-            state.watermarks[i] = len(state.samples)
-        answers = await _ask(look_up, asked)
+        answers = await _ask(look_up, [(filters[i - 1], s) for i, s in asked])
         state.lookups += len(asked)
-        questions += [Question(f, s, answer) for (f, s), answer in zip(asked, answers, strict=True)]
-        added += state.unite(answers)
+        state.asked += [Asked(i, s, _named(s, a)) for (i, s), a in zip(asked, answers, strict=True)]
+        questions += [Question(filters[i - 1], s, a) for (i, s), a in zip(asked, answers, strict=True)]
+        added += keep() if keep else state.unite(answers)
     state.new = len(added)
     state.steps.append(
-        Step(action, tuple(filters[i] for i in mapping), tuple(questions), added, _values(choice, filters))
+        Step(
+            action, tuple(filters[i - 1] for i in mapping), tuple(questions), added, _values(choice, filters)
+        )
     )
+
+
+def _named(asked: Sample, answer: Answer) -> tuple[Sample, ...] | None:
+    """What an answer named beside the sample itself; None where nobody answered."""
+    if answer.outcome not in {Outcome.FOUND, Outcome.EMPTY}:
+        return None
+    return tuple(sorted({p.found for p in answer.pivots} - {asked}))
 
 
 async def _ask(look_up: LookUp, asked: Sequence[tuple[str, Sample]]) -> list[Answer]:

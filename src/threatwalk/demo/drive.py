@@ -30,6 +30,7 @@ POLICIES = (
     "tabular_q",
     "paper_dqn",
     "threatwalk",
+    "selective",
     "oracle",
     "ceiling",
 )

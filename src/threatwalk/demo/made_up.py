@@ -24,6 +24,7 @@ VALUES: dict[str, Any] = {
     "record.pap": "clear",
     "contract.compare": False,  # another seed or size is another internet, no later state of the same
     "record.questions": 20000,
+    "train.selective.episodes": 6000,  # two hundred reports are soon learned
 }
 TIMEOUTS_S = {"collect": 120, "record": 400, "retrain": 600, "promote": 120, "analyze": 240}
 

@@ -81,7 +81,7 @@ def _variants(job: Job, dataset: Path, journal: Journal) -> dict[str, Any]:
         journal.tell(f"scoring the variant {name} ...")
         folder = job.home / "variants" / name
         folder.mkdir(parents=True, exist_ok=True)
-        changed = override(raw, {**values, "train.policies": ["threatwalk"]})
+        changed = override(raw, {**values, "train.policies": ["selective", "threatwalk"]})
         (folder / "params.yaml").write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
         params = ("--params", str(folder / "params.yaml"))
         compiled = ("--compiled", str(folder / "compiled"))

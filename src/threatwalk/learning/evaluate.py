@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,20 @@ WITH_INTERVAL = ("reward", "f1")
 BEAM_CHECK = 64  # the wider beam that the oracle is held against ...
 BEAM_WALKS = 60  # ... on so many walks
 
+Walked = Callable[[int | None], Outcomes]
+"""How all held-out walks end under a budget of lookups (None: no limit)."""
+
 ORACLE, CEILING, STYLE = "oracle", "ceiling", "playbook_by_style"
 KNOWING = (ORACLE, CEILING, STYLE)  # rows that know the goal, or something else that nobody has
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A policy that walks over a compiled dataset by itself, because it chooses more than mappings."""
+
+    def follow(
+        self, data: Dataset, goals: Longs, heads: Longs, *, audit: bool, within: Reach, budget: int | None
+    ) -> Outcomes: ...
 
 
 @dataclass(frozen=True)
@@ -103,11 +115,12 @@ def table(
     for audit in (data.audit, not data.audit):
         say(f"closure and oracle, audit {'on' if audit else 'off'}")
         within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=audit)
-        for name, by_budget in _everybody(held, policies, within, audit, styled):
+        for name, walked in _everybody(held, policies, within, audit, styled):
             say(f"{name}, audit {'on' if audit else 'off'}")
-            for budget in (None, *params.evaluate.budgets):
-                done = _followed(held, by_budget(budget), within, audit=audit, budget=budget)
-                rows.append(_row(held, name, scores(held, done, within), budget=budget, audit=audit))
+            rows += [
+                _row(held, name, scores(held, walked(budget), within), budget=budget, audit=audit)
+                for budget in (None, *params.evaluate.budgets)
+            ]
         rows.append(_row(held, CEILING, scores(held, _all_reached(within), within), budget=None, audit=audit))
         if audit == data.audit:
             world = _shares(held, within)
@@ -126,35 +139,44 @@ def table(
 
 def _everybody(
     held: Held, policies: Sequence[Policy], within: Reach, audit: bool, styled: Decide | None
-) -> list[tuple[str, Callable[[int | None], Decide]]]:
-    """Every row of the table as a way to decide under a budget."""
-    everybody: list[tuple[str, Callable[[int | None], Decide]]] = [
-        (policy.name, _always(by_policy(policy))) for policy in policies
-    ]
+) -> list[tuple[str, Walked]]:
+    """Every row of the table as walks under a budget."""
+
+    def mappings(decide: Decide) -> Walked:
+        return lambda budget: _followed(held, decide, within, audit=audit, budget=budget)
+
+    def walked(policy: Policy) -> Walked:
+        return lambda budget: outcomes(policy, held, within, audit=audit, budget=budget)
+
+    everybody = [(policy.name, walked(policy)) for policy in policies]
     if styled is not None:
-        everybody.append((STYLE, _always(styled)))
+        everybody.append((STYLE, mappings(styled)))
     everybody.append((ORACLE, _foreseen(held, within, audit)))
     return everybody
 
 
-def _always(decide: Decide) -> Callable[[int | None], Decide]:
-    return lambda _budget: decide
+def outcomes(
+    policy: Policy, held: Held, within: Reach, *, audit: bool, budget: int | None = None
+) -> Outcomes:
+    """How a policy's held-out walks end."""
+    if isinstance(policy, Follows):
+        return policy.follow(held.data, held.goals, held.heads, audit=audit, within=within, budget=budget)
+    return _followed(held, by_policy(policy), within, audit=audit, budget=budget)
 
 
-def _foreseen(held: Held, within: Reach, audit: bool) -> Callable[[int | None], Decide]:
+def _foreseen(held: Held, within: Reach, audit: bool) -> Walked:
     """The oracle under any budget: what it does without one stands wherever the budget suffices."""
     free = search(held, audit=audit)
     lookups = _followed(held, by_script(free), within, audit=audit, budget=None).lookups
 
-    def by_budget(budget: int | None) -> Decide:
-        if budget is None:
-            return by_script(free)
+    def walked(budget: int | None) -> Outcomes:
         paths = free.copy()
-        dear = np.flatnonzero(lookups > budget)
-        paths[dear] = search(held, audit=audit, budget=budget, walks=dear)
-        return by_script(paths)
+        if budget is not None:
+            dear = np.flatnonzero(lookups > budget)
+            paths[dear] = search(held, audit=audit, budget=budget, walks=dear)
+        return _followed(held, by_script(paths), within, audit=audit, budget=budget)
 
-    return by_budget
+    return walked
 
 
 def search(

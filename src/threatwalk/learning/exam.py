@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from threatwalk.learning.dataset import Dataset, Longs, trailheads
 from threatwalk.learning.env import BatchEnv
+from threatwalk.learning.reward import clipped, level
+from threatwalk.learning.walks import Outcomes
 from threatwalk.params import Reward, Walk
 
 Decide = Callable[[BatchEnv, Longs], Longs]
@@ -36,8 +39,18 @@ class Exam:
             while len(rows := env.running()):
                 env.step(rows, decide(env, rows))
             levels.append(env.level)
-        scores = np.concatenate(levels)
-        return float(scores.mean()) if len(scores) else float("nan")
+        return _mean(np.concatenate(levels))
+
+    def followed(self, follow: Callable[[Longs, Longs], Outcomes]) -> float:
+        """The same for walks of another kind: (goals, trailheads) -> how they ended."""
+        goals, heads = self._goals.astype(np.int64), self._heads.astype(np.int64)
+        done = follow(goals, heads)
+        size = self._data.goal_size[goals]
+        return _mean(clipped(level(done.hits, done.size, size, excess_weight=self._reward.excess_weight)))
+
+
+def _mean(scores: NDArray[np.float64]) -> float:
+    return float(scores.mean()) if len(scores) else float("nan")
 
 
 @dataclass

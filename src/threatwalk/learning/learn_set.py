@@ -23,7 +23,7 @@ def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) 
     """Practise on the training part. With several devices, every rank returns the same policy."""
     how = params.train.threatwalk
     torch.manual_seed(params.seed)
-    vocabulary = _vocabulary(data)
+    vocabulary = vocabulary_of(data)
     lexicon = Lexicon.of(data.samples, vocabulary)
     filters = len(data.filters)
     module = SetQ(
@@ -62,7 +62,7 @@ def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) 
     return SetPolicy(module.kept(), vocabulary, data.accepts, filters)
 
 
-def _vocabulary(data: Dataset) -> Vocabulary:
+def vocabulary_of(data: Dataset) -> Vocabulary:
     """The words of the training goals alone: nothing of a held-out report is read."""
     goals = data.goals("train").tolist()
     told = ((data.samples[s], int(data.group[g])) for g in goals for s in data.goal(g).tolist())

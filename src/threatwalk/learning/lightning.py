@@ -23,16 +23,19 @@ class Counts(Protocol):
 
 
 class Reports(pl.Callback):
-    """Call `report` at the start, at the end and `POINTS` - 2 times between, where the curve is drawn."""
+    """Call `report` at the start, at the end and `points` - 2 times between, where the curve is drawn."""
 
-    def __init__(self, module: Counts, episodes: int, report: Callable[[], None]) -> None:
+    def __init__(
+        self, module: Counts, episodes: int, report: Callable[[], None], *, points: int = POINTS
+    ) -> None:
         self._module, self._episodes, self._report = module, episodes, report
+        self._points = points
         self._next = 0.0
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
         done = min(self._module.finished / self._episodes, 1.0)
         if done >= self._next and trainer.is_global_zero:
-            self._next = min(done + 1 / POINTS, 1.0) if done < 1 else math.inf
+            self._next = min(done + 1 / self._points, 1.0) if done < 1 else math.inf
             self._report()
 
 
@@ -62,6 +65,25 @@ def fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Iterable[object
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
         trainer.fit(module, train_dataloaders=loader)
+
+
+def share_gradients(trainer: pl.Trainer, weights: Iterable[torch.nn.Parameter]) -> None:
+    """Ranks practise on walks of their own and learn from each other's: the mean of all gradients."""
+    if trainer.world_size > 1:
+        for parameter in weights:
+            if parameter.grad is None:  # this rank's lesson did not speak of it, another's may
+                parameter.grad = torch.zeros_like(parameter)
+            torch.distributed.all_reduce(parameter.grad, op=torch.distributed.ReduceOp.SUM)
+            parameter.grad /= trainer.world_size
+
+
+def over_ranks(trainer: pl.Trainer, count: int, device: torch.device) -> int:
+    """The sum of a count over all ranks."""
+    if trainer.world_size == 1:
+        return count
+    total = torch.tensor(count, device=device)
+    torch.distributed.all_reduce(total, op=torch.distributed.ReduceOp.SUM)
+    return int(total)
 
 
 def rank() -> int:

@@ -6,11 +6,30 @@ p = sum of 2^(F - 1) over its filters' ids F >= 1. Action 0 asks nothing: stop.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from threatwalk.sample import Sample
 
 STOP = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that was put: to the filter with this id (>= 1), and what the answer named (None: nobody answered)."""
+
+    filter: int
+    sample: Sample
+    found: tuple[Sample, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """How sure a selective policy is that a sample belongs, and how many pivots lead to it from the trailhead."""
+
+    sample: Sample
+    probability: float
+    depth: int
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +41,8 @@ class View:
     about already (a filter is asked about new samples only). `mask` is the bit set of filters that
     may be asked now (quota, TLP, a source that is down). `budget_left` is in lookups, None: no limit.
     Over a compiled dataset `samples` is a `dataset.Found`, which also knows its numbers (`ids`).
+    `asked` and `beliefs` (of each of `samples`) are for a `Selective` policy: what was answered so far,
+    kept or not.
     """
 
     samples: Sequence[Sample]
@@ -31,14 +52,21 @@ class View:
     lookups: int
     budget_left: int | None
     mask: int
+    asked: tuple[Asked, ...] = ()
+    beliefs: tuple[Belief, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The action taken, and for the explanation the best actions with their values, best first."""
+    """The action taken, and for the explanation the best actions with their values, best first.
+
+    `questions` are the (filter id, sample) that a selective policy puts; None: the filters of the action
+    are asked about every sample that they accept and were not asked about.
+    """
 
     action: int
     values: tuple[tuple[int, float], ...] = ()
+    questions: tuple[tuple[int, Sample], ...] | None = None
 
 
 class Policy(Protocol):
@@ -48,6 +76,16 @@ class Policy(Protocol):
     def name(self) -> str: ...
 
     def choose(self, view: View) -> Choice: ...
+
+
+@runtime_checkable
+class Selective(Policy, Protocol):
+    """A policy that also chooses what to keep of what was found, and how many rounds a walk has."""
+
+    @property
+    def rounds(self) -> int: ...
+
+    def judge(self, view: View) -> list[Belief]: ...
 
 
 def action_of(filter_ids: Iterable[int]) -> int:

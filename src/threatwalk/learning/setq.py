@@ -18,6 +18,7 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
+from threatwalk.learning import lightning
 from threatwalk.learning.observe import Observation
 from threatwalk.learning.rollouts import Floats, Lesson
 from threatwalk.learning.setnet import SetNet
@@ -62,11 +63,11 @@ class SetQ(pl.LightningModule):
         for part in torch.split(torch.cat([torch.randperm(len(lesson)) for _ in range(_PASSES)]), _MINIBATCH):
             optimizer.zero_grad()
             self.manual_backward(self.loss(lesson, part))
-            self._share_gradients()
+            lightning.share_gradients(self.trainer, self._weights)
             torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
             optimizer.step()
         self._keep_average()
-        self.finished = self._over_ranks(lesson.episodes)
+        self.finished = lightning.over_ranks(self.trainer, lesson.episodes, self.device)
 
     def loss(self, lesson: Lesson, part: Tensor) -> Tensor:
         """Errors of every mapping's gain, weighted to small mappings, and of the tried one's gain and future.
@@ -88,21 +89,6 @@ class SetQ(pl.LightningModule):
         share = 1 / min(1 + self._lessons / 5, _AVERAGED)
         for kept, newest in zip(self._average.parameters(), self._weights, strict=True):
             kept.lerp_(newest, share)
-
-    def _share_gradients(self) -> None:
-        """Ranks practise on walks of their own and learn from each other's: the mean of all gradients."""
-        if self.trainer.world_size > 1:
-            for parameter in self._weights:
-                gradient = cast("Tensor", parameter.grad)
-                torch.distributed.all_reduce(gradient, op=torch.distributed.ReduceOp.SUM)
-                gradient /= self.trainer.world_size
-
-    def _over_ranks(self, count: int) -> int:
-        if self.trainer.world_size == 1:
-            return count
-        total = torch.tensor(count, device=self.device)
-        torch.distributed.all_reduce(total, op=torch.distributed.ReduceOp.SUM)
-        return int(total)
 
     def transfer_batch_to_device(self, batch: Lesson, device: torch.device, dataloader_idx: int) -> Lesson:  # noqa: ARG002
         return batch.to(device)

@@ -1,7 +1,7 @@
-"""Policies on disk: NAME.json, and NAME.pt2 beside it for a network. Never a pickle.
+"""Policies on disk: NAME.json, and beside it for a network NAME.pt2 or NAME.safetensors. Never a pickle.
 
 The JSON is the manifest: `policy` (its name), `form` (which class), `filters` in the order of their
-ids, and for a network `encoding` (what it was taught to read) and `digest` (SHA-256 of the pt2).
+ids, and for a network `encoding` (what it was taught to read) and `digest` (SHA-256 of the other file).
 A manifest that does not fit is an error, not a guess.
 """
 
@@ -21,16 +21,22 @@ Manifest = Mapping[str, Any]
 
 
 class Storable(Policy, Protocol):
-    """A policy that can describe itself: `record` is its manifest but for `filters` and `digest`."""
+    """A policy that can describe itself: `record` is its manifest but for `filters` and `digest`.
+
+    One with a network also has `write_network(path)`.
+    """
 
     def record(self) -> dict[str, Any]: ...
+
+
+_SUFFIX = {"selective_network": ".safetensors"}  # by form; a network of another form is a program
 
 
 def save(policy: Storable, folder: Path, *, filters: Sequence[str]) -> Path:
     """Write the policy; its manifest, which names the other file's digest, comes last -> its path."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = {**policy.record(), "filters": list(filters)}
-    program = folder / f"{policy.name}.pt2"
+    program = _network_of(folder, manifest)
     write: Callable[[Path], None] | None = getattr(policy, "write_network", None)
     if write is None:
         program.unlink(missing_ok=True)
@@ -61,7 +67,7 @@ def load(folder: Path, name: str, *, filters: Sequence[str] | None = None) -> Po
         raise ModelError(
             f"{folder / name} was trained with the filters {', '.join(known)}, not {', '.join(filters)}: train again"
         )
-    program = folder / f"{name}.pt2"
+    program = _network_of(folder, manifest)
     if "digest" in manifest and (not program.is_file() or sha256(program) != manifest["digest"]):
         raise ModelError(
             f"{program} is absent or not the file that its manifest names: take it from the registry again"
@@ -71,6 +77,10 @@ def load(folder: Path, name: str, *, filters: Sequence[str] | None = None) -> Po
             from threatwalk.learning.setpolicy import SetPolicy  # noqa: PLC0415 - torch takes seconds
 
             return SetPolicy.of_record(manifest, program)
+        case "selective_network":
+            from threatwalk.learning.selective.policy import SelectivePolicy  # noqa: PLC0415
+
+            return SelectivePolicy.of_record(manifest, program)
         case "code_point_network":
             from threatwalk.learning.dqnpolicy import CodePointPolicy  # noqa: PLC0415
 
@@ -94,6 +104,10 @@ def check(view: View, filters: Sequence[str]) -> None:
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _network_of(folder: Path, manifest: Manifest) -> Path:
+    return folder / f"{manifest['policy']}{_SUFFIX.get(manifest['form'], '.pt2')}"
 
 
 def _manifest(path: Path) -> dict[str, Any]:

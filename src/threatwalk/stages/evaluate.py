@@ -17,7 +17,7 @@ from threatwalk.params import Params
 
 ORDER = (
     "random", "run_everything", "run_everything_once", "stop", "best_single", "playbook", "playbook_by_kind",
-    "tabular_q", "tabular_single", "paper_dqn", "threatwalk",
+    "tabular_q", "tabular_single", "paper_dqn", "threatwalk", "selective",
 )  # fmt: skip
 _COLOURS = ("#4053d3", "#ddb310", "#b51d14", "#00beff", "#fb49b0", "#00b25d")
 

@@ -36,8 +36,9 @@ def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say 
         )
     exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=_EXAM, seed=params.seed)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # started by Lightning to help the first process
-        if "threatwalk" in params.train.policies:
-            _threatwalk(data, params, exam, Curve("threatwalk"), say)
+        for name in params.train.policies:
+            if name in TOGETHER:
+                LEARNERS[name](data, params, exam, Curve(name), say)
         return
     for folder in (models, curves):
         shutil.rmtree(folder, ignore_errors=True)
@@ -61,6 +62,12 @@ def _threatwalk(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Sa
     return learn(data, params, exam=exam, curve=curve, say=say)
 
 
+def _selective(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
+    from threatwalk.learning.selective.learn import learn  # noqa: PLC0415
+
+    return learn(data, params, exam=exam, curve=curve, say=say)
+
+
 def _paper_dqn(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
     from threatwalk.learning.learn_dqn import learn  # noqa: PLC0415
 
@@ -77,7 +84,9 @@ def _tabular_single(data: Dataset, params: Params, exam: Exam, curve: Curve, say
 
 LEARNERS: dict[str, Learn] = {
     "threatwalk": _threatwalk,
+    "selective": _selective,
     "paper_dqn": _paper_dqn,
     "tabular_q": _tabular_q,
     "tabular_single": _tabular_single,
 }
+TOGETHER = ("threatwalk", "selective")  # trained by all ranks; the others by the first alone

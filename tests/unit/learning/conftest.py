@@ -152,6 +152,7 @@ def toys() -> Toys:
     train = replace(
         p.train,
         threatwalk=replace(p.train.threatwalk, episodes=1500, environments=16, width=32, lr=0.003),
+        selective=replace(p.train.selective, episodes=2000, environments=8, width=24, embedding=16),
         paper_dqn=replace(p.train.paper_dqn, episodes=400, obs_chars=64, width=16, replay=500, batch=16),
         tabular_q=replace(p.train.tabular_q, episodes=400),
     )

@@ -133,11 +133,9 @@ def test_an_oracle_walk_that_fits_the_budget_is_kept(toys: Any, looks: Dataset) 
     held = Held.of(looks, toys.params)
     within = evaluate.reach(looks, held.goals, held.heads, steps=5, audit=True)
 
-    by_budget = evaluate._foreseen(held, within, True)
+    walked = evaluate._foreseen(held, within, True)
 
-    done = [
-        evaluate._followed(held, by_budget(budget), within, audit=True, budget=budget) for budget in (None, 1)
-    ]
+    done = [walked(budget) for budget in (None, 1)]
     assert done[0].hits.tolist() == done[1].hits.tolist()
 
 

@@ -37,6 +37,7 @@ def test_it_stores_every_policy_and_a_curve_for_each_that_learns(toys, folder: P
         rows = list(csv.DictReader(file))
 
     assert {
+        "selective",
         "threatwalk",
         "paper_dqn",
         "tabular_q",
@@ -46,6 +47,7 @@ def test_it_stores_every_policy_and_a_curve_for_each_that_learns(toys, folder: P
     } <= names
     assert {"best_single", "playbook", "playbook_by_kind"} <= names
     assert {path.stem for path in (folder / "curves").glob("*.csv")} == {
+        "selective",
         "threatwalk",
         "paper_dqn",
         "tabular_q",

@@ -1,0 +1,86 @@
+"""Training only: what the archive knows of a training report's samples, as targets.
+
+A policy never sees this. For a kept sample of the goal and every filter the archive tells which goal
+samples an answer would newly name (one bit set a pair), so a state teaches about all its questions:
+
+    worth(f, x) = (|new| + gamma * best |new after it|) / |G|
+
+what the answer adds to eq. (4) where only what belongs is kept, and what the best question about
+something new could add after it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from threatwalk.learning.dataset import Dataset, Longs
+from threatwalk.learning.env import spans
+from threatwalk.learning.selective.cases import Cases
+
+Bits = NDArray[np.uint64]
+Floats32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Trails:
+    """Which samples of its own goal each sample leads to: one bit for each place in the goal.
+
+    leads (n, F, words) uint64; row i speaks of data.goal_found[i].
+    """
+
+    data: Dataset
+    leads: Bits
+
+    @classmethod
+    def of(cls, data: Dataset, goals: Longs) -> "Trails":
+        """Of these goals; the rows of others stay empty."""
+        words = -(-int(data.goal_size[goals].max(initial=1)) // 64)
+        leads = np.zeros((len(data.goal_found), len(data.filters), words), dtype=np.uint64)
+        goal, row = spans(data.goal_indptr[goals], data.goal_size[goals])
+        goal = goals[goal]
+        for f in range(len(data.filters)):
+            low = data.indptr[f, data.goal_found[row]]
+            owner, edges = spans(low, data.indptr[f, data.goal_found[row] + 1] - low)
+            true = data.contains(goal[owner], data.found[edges])
+            if data.audit:
+                true[true] = data.valid(edges[true], goal[owner[true]])
+            owner, found = owner[true], data.found[edges[true]]
+            place = _places(data, goal[owner], found)
+            np.bitwise_or.at(leads[:, f], (row[owner], place >> 6), _bit(place))
+        return cls(data, leads)
+
+    def worth(self, cases: Cases, goals: Longs, gamma: float) -> tuple[Longs, Floats32]:
+        """(index into kept of every sample of the goal, the worth of each filter's question about it).
+
+        (n,), (n, F)
+        """
+        data, kept = self.data, cases.kept
+        at = np.flatnonzero(data.contains(goals[kept.walk], kept.sample))
+        walk, goal = kept.walk[at], goals[kept.walk[at]]
+        place = _places(data, goal, kept.sample[at])
+        held = np.zeros((cases.count, self.leads.shape[2]), dtype=np.uint64)
+        np.bitwise_or.at(held, (walk, place >> 6), _bit(place))
+        new = self.leads[data.goal_indptr[goal] + place] & ~held[walk][:, None, :]
+        now = np.bitwise_count(new).sum(axis=2).astype(np.float32)
+        then = np.zeros_like(now)
+        some, f = np.nonzero(now)
+        bits = np.unpackbits(new[some, f].view(np.uint8), axis=1, bitorder="little")
+        which, found = np.nonzero(bits)
+        some, f = some[which], f[which]
+        rest = ~(held[walk[some]] | new[some, f])
+        after = self.leads[data.goal_indptr[goal[some]] + found] & rest[:, None, :]
+        np.maximum.at(then, (some, f), np.bitwise_count(after).sum(axis=2).max(axis=1, initial=0))
+        worth: Floats32 = (now + np.float32(gamma) * then) / data.goal_size[goal][:, None].astype(np.float32)
+        return at, worth
+
+
+def _places(data: Dataset, goals: Longs, samples: NDArray[np.integer]) -> Longs:
+    """Where each sample stands in its goal."""
+    keys = goals.astype(np.int64) * len(data.kind) + samples
+    places: Longs = np.searchsorted(data.goal_keys, keys) - data.goal_indptr[goals]
+    return places
+
+
+def _bit(place: Longs) -> Bits:
+    return np.uint64(1) << (place & 63).astype(np.uint64)

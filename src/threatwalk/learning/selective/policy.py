@@ -1,0 +1,190 @@
+"""The selective walk as a policy: live, one view at a time, or over a dataset, many walks at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from threatwalk.errors import ModelError
+from threatwalk.learning.dataset import Dataset, Longs
+from threatwalk.learning.features import FEATURES_VERSION, KINDS
+from threatwalk.learning.observe import Bools, Lexicon, Vocabulary
+from threatwalk.learning.policy import Belief, Choice, View, action_of
+from threatwalk.learning.selective.cases import ENDLESS, Asked, Cases, Kept, Named
+from threatwalk.learning.selective.net import SelectiveNet
+from threatwalk.learning.selective.seen import SEEN_VERSION
+from threatwalk.learning.selective.walking import Judge, Manner, follow, questions
+from threatwalk.learning.walks import Outcomes, Reach
+from threatwalk.sample import Sample
+
+ENCODING = f"{FEATURES_VERSION}+{SEEN_VERSION}"
+_WALK = np.zeros(1, dtype=np.int64)  # the one walk of a view
+
+
+@dataclass(frozen=True)
+class SelectivePolicy:
+    """`members` decide by their mean. A walk asks what is worth `manner.price`, and keeps what it believes in."""
+
+    members: tuple[SelectiveNet, ...]
+    vocabulary: Vocabulary
+    accepts: Bools
+    manner: Manner
+    name: str = "selective"
+
+    @property
+    def rounds(self) -> int:
+        """The most steps of a walk; each is one round of questions."""
+        return self.manner.rounds
+
+    def choose(self, view: View) -> Choice:
+        """The questions to put now; none: stop. Its values are each filter's best question's."""
+        case, samples = self._case(view)
+        judge = self._judge(samples)
+        at, f, worth = questions(case, judge, self.manner)
+        asked = tuple((int(i) + 1, samples[case.kept.sample[k]]) for i, k in zip(f, at, strict=True))
+        best: dict[int, float] = {}
+        for (number, _), value in zip(asked, worth.tolist(), strict=True):
+            best[number] = max(best.get(number, value), value)
+        ranked = sorted(best.items(), key=lambda one: (-one[1], one[0]))
+        values = tuple((action_of([number]), value) for number, value in ranked)
+        return Choice(
+            action_of(best),
+            values,
+            tuple(sorted(asked, key=lambda one: (one[0], view.samples.index(one[1])))),
+        )
+
+    def judge(self, view: View) -> list[Belief]:
+        """What each sample that was named and is not kept may be: one pass, see `walking.settle`."""
+        case, samples = self._case(view)
+        found = case.candidates()
+        if not len(found):
+            return []
+        belief = self._judge(samples).belief(case, found)
+        return [
+            Belief(samples[number], float(value), int(depth), kept=bool(value >= self.manner.threshold))
+            for number, value, depth in zip(found.sample, belief, found.depth, strict=True)
+        ]
+
+    def follow(
+        self, data: Dataset, goals: Longs, heads: Longs, *, audit: bool, within: Reach, budget: int | None
+    ) -> Outcomes:
+        """Many walks over a compiled dataset."""
+        judge = Judge.over(self.members, Lexicon.of(data.samples, self.vocabulary))
+        return follow(data, goals, heads, judge, self.manner, audit=audit, within=within, budget=budget)
+
+    def _judge(self, samples: Sequence[Sample]) -> Judge:
+        return Judge.of(self.members, Lexicon.of(samples, self.vocabulary))
+
+    def _case(self, view: View) -> tuple[Cases, list[Sample]]:
+        """The walk that a view shows, over samples numbered in canonical order."""
+        named = {found for question in view.asked for found in question.found or ()}
+        samples = sorted({*view.samples, *named})
+        number = {s: i for i, s in enumerate(samples)}
+        kind = np.array([KINDS.index(s.kind) for s in samples], dtype=np.int32)
+        case = Cases(1, self.accepts, kind)
+        left = ENDLESS if view.budget_left is None else view.budget_left
+        case.start(_WALK, np.array([number[view.samples[0]]]), np.array([left]))
+        case.mask = ((view.mask >> np.arange(len(self.accepts))) & 1).astype(np.bool_)[None, :]
+        case.steps[:], case.lookups[:] = view.step, view.lookups
+        kept = np.array([number[s] for s in view.samples], dtype=np.int64)
+        case.kept = Kept(
+            np.zeros(len(kept), dtype=np.int64),
+            kept,
+            np.array([one.probability for one in view.beliefs]),
+            np.array([one.depth for one in view.beliefs], dtype=np.int64),
+        )
+        asked = [
+            (q.filter - 1, number[q.sample], -1 if q.found is None else len(q.found)) for q in view.asked
+        ]
+        rows = [
+            (q.filter - 1, number[q.sample], number[found], len(q.found))
+            for q in view.asked
+            if q.found
+            for found in q.found
+        ]
+        case.asked = Asked(np.zeros(len(asked), dtype=np.int64), *_columns(asked, 3))
+        case.named = Named(np.zeros(len(rows), dtype=np.int64), *_columns(rows, 4))
+        return case, samples
+
+    def record(self) -> dict[str, Any]:
+        net = self.members[0]
+        return {
+            "policy": self.name,
+            "form": "selective_network",
+            "encoding": ENCODING,
+            "accepts": [[str(KINDS[k]) for k in np.flatnonzero(row)] for row in self.accepts],
+            "words": self.vocabulary.hashes.tolist(),
+            "groups": self.vocabulary.groups.tolist(),
+            "members": len(self.members),
+            "embedding": net.words.embedding_dim,
+            "width": net.context[0].out_features,
+            "manner": {
+                "price": self.manner.price,
+                "threshold": self.manner.threshold,
+                "share": self.manner.share,
+                "most": self.manner.most,
+                "rounds": self.manner.rounds,
+            },
+        }
+
+    def write_network(self, path: Path) -> None:
+        """Weights alone: the code that reads them is ours."""
+        weights = {
+            f"{i}.{name}": tensor.contiguous()
+            for i, net in enumerate(self.members)
+            for name, tensor in net.state_dict().items()
+        }
+        save_file(weights, path)
+
+    @classmethod
+    def of_record(cls, table: dict[str, Any], path: Path) -> "SelectivePolicy":
+        """Raises ModelError where the manifest or the weights do not fit this installation."""
+        if table.get("encoding") != ENCODING:
+            raise ModelError(
+                f"{path} reads the encoding {table.get('encoding')}, not {ENCODING}: train again"
+            )
+        try:
+            accepts = np.array(
+                [[str(kind) in kinds for kind in KINDS] for kinds in table["accepts"]], dtype=np.bool_
+            )
+            words = np.array(table["words"], dtype=np.uint32)
+            groups = np.array(table["groups"], dtype=np.int8)
+            weights = load_file(path)
+            members = tuple(
+                _member(table, weights, i, words=len(words), filters=len(accepts))
+                for i in range(table["members"])
+            )
+            manner = Manner(**table["manner"])
+        except (
+            KeyError,
+            TypeError,
+            ValueError,
+            OverflowError,
+            RuntimeError,
+            OSError,
+            SafetensorError,
+        ) as err:
+            raise ModelError(f"{path} or its manifest is damaged: {err!r}") from err
+        return cls(members, Vocabulary(words, groups), accepts, manner, table["policy"])
+
+
+def _member(
+    table: dict[str, Any], weights: dict[str, torch.Tensor], number: int, *, words: int, filters: int
+) -> SelectiveNet:
+    net = SelectiveNet(
+        words=words, filters=filters, embedding=table["embedding"], width=table["width"], dropout=0.0
+    )
+    prefix = f"{number}."
+    own = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
+    net.load_state_dict(own)
+    return net.eval()
+
+
+def _columns(rows: Sequence[tuple[int, ...]], width: int) -> Longs:
+    """(n rows of `width`) -> (width, n)"""
+    return np.array(rows, dtype=np.int64).reshape(-1, width).T

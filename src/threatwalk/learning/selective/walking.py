@@ -1,0 +1,182 @@
+"""A selective walk: put the questions that are worth most, keep what is likely to belong, until none is worth its price."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from threatwalk.learning.dataset import Bools, Dataset, Longs
+from threatwalk.learning.env import spans
+from threatwalk.learning.observe import Lexicon
+from threatwalk.learning.reward import floor_size
+from threatwalk.learning.selective.cases import ENDLESS, Asked, Candidates, Cases, Named, leading
+from threatwalk.learning.selective.net import Context, SelectiveNet
+from threatwalk.learning.selective.seen import Bag, Scene, evidence, groups_of
+from threatwalk.learning.walks import Outcomes, Reach
+
+Floats = NDArray[np.float64]
+Embed = Callable[[Longs], Tensor]
+
+NOWHERE = Reach(*(np.empty(0, dtype=np.int64) for _ in range(3)))
+PASSES = 2  # as in `analysis.walk`: what was just kept may speak for what was not
+_CHUNK = 128  # walks side by side
+_TABLE_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to walk. `price`: the rise of eq. (4) that a lookup must promise; a round puts the best
+    question of a walk and those worth at least `share` of it, at most `most`; a sample is kept from
+    `threshold` of belief on; `rounds` end a walk.
+    """
+
+    price: float
+    threshold: float
+    share: float = 0.5
+    most: int = 6
+    rounds: int = 12
+
+
+class Judge:
+    """The members of a policy over numbered samples; their means decide."""
+
+    def __init__(self, members: Sequence[SelectiveNet], embeds: Sequence[Embed]) -> None:
+        self._members = list(zip(members, embeds, strict=True))
+
+    @classmethod
+    def of(cls, members: Sequence[SelectiveNet], lexicon: Lexicon) -> "Judge":
+        """Embeds samples as they come: for few of them."""
+        return cls(members, [_embedding(net, lexicon) for net in members])
+
+    @classmethod
+    def over(cls, members: Sequence[SelectiveNet], lexicon: Lexicon) -> "Judge":
+        """All samples embedded once: for many walks over one dataset."""
+        return cls(members, [_looked_up(table(net, lexicon)) for net in members])
+
+    @torch.inference_mode()
+    def worth(self, cases: Cases) -> Floats:
+        """The rise of eq. (4) that each question about a kept sample promises.  (n, F)"""
+        scene, every = Scene.of(cases), torch.arange(len(cases.kept))
+        total = torch.zeros(len(cases.kept), cases.filters)
+        for net, embed in self._members:
+            kept = embed(cases.kept.sample)
+            total += net.worth(net.look(scene, embed(cases.head), kept), scene, kept, every)
+        return (total / len(self._members)).numpy().astype(np.float64)
+
+    @torch.inference_mode()
+    def belief(self, cases: Cases, candidates: Candidates) -> Floats:
+        """The probability that each candidate belongs.  (m,)"""
+        scene, speaks = Scene.of(cases), evidence(cases, candidates)
+        walk, group = torch.from_numpy(candidates.walk), groups_of(cases, candidates.sample)
+        total = torch.zeros(len(candidates))
+        for net, embed in self._members:
+            seen: Context = net.look(scene, embed(cases.head), embed(cases.kept.sample))
+            total += net.belongs(seen, walk, group, embed(candidates.sample), speaks).sigmoid()
+        return (total / len(self._members)).numpy().astype(np.float64)
+
+
+def questions(cases: Cases, judge: Judge, manner: Manner) -> tuple[Longs, Longs, Floats]:
+    """What every running walk asks next: (index into kept, filter, worth); a walk that asks nothing stops."""
+    at, f = cases.open()
+    value = judge.worth(cases)[at, f]
+    now = leading(cases, at, f, value, floor=manner.price, share=manner.share, most=manner.most)
+    cases.running[:] &= np.bincount(cases.kept.walk[at[now]], minlength=cases.count) > 0
+    return at[now], f[now], value[now]
+
+
+def settle(cases: Cases, judge: Judge, threshold: float) -> None:
+    """Keep the candidates that are likely to belong."""
+    for _ in range(PASSES):
+        candidates = cases.candidates()
+        if not len(candidates):
+            return
+        belief = judge.belief(cases, candidates)
+        stays = belief >= threshold
+        if not stays.any():
+            return
+        cases.keep(candidates.select(stays), belief[stays])
+
+
+@dataclass(frozen=True)
+class World:
+    """A compiled dataset that answers: what each walk's goal is decides what the leak audit lets pass."""
+
+    data: Dataset
+    audit: bool
+
+    def ask(self, cases: Cases, goals: Longs, at: Longs, f: Longs) -> None:
+        """Put the questions (index into kept, filter) and take in the answers."""
+        data, walk, sample = self.data, cases.kept.walk[at], cases.kept.sample[at]
+        low = data.indptr[f, sample]
+        owner, edges = spans(low, data.indptr[f, sample + 1] - low)
+        fresh: Bools = data.found[edges] != sample[owner]
+        if self.audit:
+            fresh &= data.valid(edges, goals[walk[owner]])
+        owner, found = owner[fresh], data.found[edges[fresh]].astype(np.int64)
+        size = np.bincount(owner, minlength=len(at))
+        asked = Asked(walk, f, sample, np.where(data.asked[f, sample], size, -1))
+        cases.told(asked, Named(walk[owner], f[owner], sample[owner], found, size[owner]))
+
+
+def follow(
+    data: Dataset,
+    goals: Longs,
+    heads: Longs,
+    judge: Judge,
+    manner: Manner,
+    *,
+    audit: bool,
+    within: Reach = NOWHERE,
+    budget: int | None = None,
+    floor: float | None = 0.1,
+) -> Outcomes:
+    """Walk from every trailhead until each walk ends; without `within`, nothing counts as reached.
+
+    `floor` is the weight of excess samples: a walk that can only score -1 ends (None: it does not).
+    """
+    world, count = World(data, audit), len(goals)
+    largest = (
+        np.full(count, np.inf) if floor is None else floor_size(data.goal_size[goals], excess_weight=floor)
+    )
+    size, hits, reached, lookups, steps = (np.zeros(count, dtype=np.int64) for _ in range(5))
+    for start in range(0, count, _CHUNK):
+        walks = np.arange(start, min(start + _CHUNK, count))
+        cases = Cases(len(walks), data.accepts, data.kind)
+        left = np.full(len(walks), ENDLESS if budget is None else budget)
+        cases.start(np.arange(len(walks)), heads[walks], left)
+        for _ in range(manner.rounds):
+            at, f, _ = questions(cases, judge, manner)
+            if not len(at):
+                break
+            world.ask(cases, goals[walks], at, f)
+            settle(cases, judge, manner.threshold)
+            cases.running &= np.bincount(cases.kept.walk, minlength=len(walks)) <= largest[walks]
+        kept = cases.kept
+        true = data.contains(goals[walks[kept.walk]], kept.sample)
+        held = within.holds(walks[kept.walk] * len(data.kind) + kept.sample)
+        size[walks], hits[walks], reached[walks] = (
+            np.bincount(kept.walk[of], minlength=len(walks)) for of in (slice(None), true, held)
+        )
+        lookups[walks], steps[walks] = cases.lookups, cases.steps
+    return Outcomes(size, hits, reached, lookups, steps)
+
+
+@torch.inference_mode()
+def table(net: SelectiveNet, lexicon: Lexicon) -> Tensor:
+    """All samples of a lexicon, embedded.  (N, D)"""
+    every = np.arange(len(lexicon.kinds))
+    parts = [
+        net.embed(Bag.of(lexicon, every[i : i + _TABLE_ROWS])) for i in range(0, len(every), _TABLE_ROWS)
+    ]
+    return torch.cat(parts)
+
+
+def _embedding(net: SelectiveNet, lexicon: Lexicon) -> Embed:
+    return lambda ids: net.embed(Bag.of(lexicon, ids))
+
+
+def _looked_up(rows: Tensor) -> Embed:
+    return lambda ids: rows[torch.from_numpy(ids)]
