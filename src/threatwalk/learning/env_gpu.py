@@ -91,7 +91,7 @@ class GpuEnv:
 
     order (B, capacity): samples in the order found, the first `count` (B,) of each row
     watermark, pending (B, F); goal, steps, new, lookups, hits, budget_left (B,): as in BatchEnv
-    level (B,) float64; ended (B,) uint8; the others int32
+    level (B,) float64; ended (B,) uint8; begun (B,): how many walks the row has had; the others int32
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class GpuEnv:
         self.capacity = min(n, int(limit.max(initial=0)) + 1) if self.cut else n
         self.order = self._zeros(size, self.capacity)
         self.count, self.goal, self.steps, self.new = (self._zeros(size) for _ in range(4))
-        self.lookups, self.hits = self._zeros(size), self._zeros(size)
+        self.lookups, self.hits, self.begun = (self._zeros(size) for _ in range(3))
         self.budget_left = self._zeros(size) + NO_BUDGET
         self.watermark, self.pending = self._zeros(size, self.filters), self._zeros(size, self.filters)
         self.level = torch.zeros(size, dtype=torch.float64, device=self.device)
@@ -176,6 +176,7 @@ class GpuEnv:
     def _reset(self, which: Tensor, goals: Tensor, trailheads: Tensor, budget: Tensor) -> None:
         rows = which.nonzero()[:, 0]
         trailhead, goal = trailheads[rows], goals[rows]
+        self.begun[rows] += 1
         self.goal[rows] = goal
         self.order[rows, 0] = trailhead
         self.count[rows] = 1

@@ -18,12 +18,13 @@ import triton.language as tl
 from torch import Tensor
 
 from threatwalk.learning.env import Ended
+from threatwalk.learning.observe import ENDLESS
 from threatwalk.learning.stepping import NO_BUDGET
 from threatwalk.params import Pay
 
 if TYPE_CHECKING:
     from threatwalk.learning.env_gpu import GpuEnv
-    from threatwalk.learning.observe_gpu import DeviceLexicon
+    from threatwalk.learning.observe_gpu import DeviceLexicon, Kept, Seen
 
 
 class Shape(NamedTuple):
@@ -33,10 +34,8 @@ class Shape(NamedTuple):
     warps: int
 
 
-# Most walks ask a few questions; one in a hundred asks thousands, and everybody waits for it: so a step is
-# two launches, one warp for each walk with few questions, and a wide program for each of the others.
-LIGHT, HEAVY, FEW = Shape(32, 1), Shape(64, 2), 64
-POOL = Shape(8, 4)  # samples, of 64 words each
+STEP = Shape(32, 1)  # one warp a walk: one in a hundred asks thousands of questions, and others run meanwhile
+POOL = Shape(4, 2)  # samples, of 64 words each
 
 _POLICY = tl.constexpr(int(Ended.POLICY))
 _NOTHING_NEW = tl.constexpr(int(Ended.NOTHING_NEW))
@@ -46,28 +45,24 @@ _NOTHING_TO_ASK = tl.constexpr(int(Ended.NOTHING_TO_ASK))
 _REACHED = tl.constexpr(int(Ended.REACHED))
 _FLOOR = tl.constexpr(int(Ended.FLOOR))
 _ENDLESS = tl.constexpr(int(NO_BUDGET))
+_ENDLESS_LOG = tl.constexpr(ENDLESS)
 _WORDS = tl.constexpr(64)  # the most words of a sample (features)
 
 
 def step(env: "GpuEnv", actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """GpuEnv.step: reward, added, lookups."""
-    reward, added, lookups = (
-        torch.empty_like(env.level),
-        torch.empty_like(env.count),
-        torch.empty_like(env.count),
-    )
+    reward, added, lookups = (torch.empty_like(like) for like in (env.level, env.count, env.count))
     t = env.tables
-    for shape, rest in ((LIGHT, False), (HEAVY, True)):
-        _step[(len(env),)](
-            actions, env.order, env.marks, env.watermark, env.pending,
-            env.goal, env.count, env.hits, env.steps, env.new, env.lookups, env.budget_left, env.level, env.ended,
-            reward, added, lookups,
-            t.takes, t.indptr, t.found, t.first_day, t.first_group, t.other_day,
-            t.goal_size, t.group, t.day, t.limit, env.rule,
-            t.samples, env.capacity, env.marks.shape[1], env.walk.steps, FEW,
-            REST=rest, FILTERS=env.filters, F=triton.next_power_of_2(env.filters), IN_TURN=env.in_turn, CUT=env.cut, AUDIT=env.audit,
-            GAIN=env.reward.pay is Pay.GAIN, BLOCK=shape.block, num_warps=shape.warps, enable_fp_fusion=False,
-        )  # fmt: skip
+    _step[(len(env),)](
+        actions, env.order, env.marks, env.watermark, env.pending,
+        env.goal, env.count, env.hits, env.steps, env.new, env.lookups, env.budget_left, env.level, env.ended,
+        reward, added, lookups,
+        t.takes, t.indptr, t.found, t.first_day, t.first_group, t.other_day,
+        t.goal_size, t.group, t.day, t.limit, env.rule,
+        t.samples, env.capacity, env.marks.shape[1], env.walk.steps,
+        FILTERS=env.filters, F=triton.next_power_of_2(env.filters), IN_TURN=env.in_turn, CUT=env.cut, AUDIT=env.audit,
+        GAIN=env.reward.pay is Pay.GAIN, BLOCK=STEP.block, num_warps=STEP.warps, enable_fp_fusion=False,
+    )  # fmt: skip
     return reward, added, lookups
 
 
@@ -77,25 +72,30 @@ def reset(env: "GpuEnv", which: Tensor, goals: Tensor, trailheads: Tensor, budge
     _reset[(len(env),)](
         which, goals, trailheads, budget, env.order, env.marks, env.watermark, env.pending,
         env.goal, env.count, env.hits, env.steps, env.new, env.lookups, env.budget_left, env.level, env.ended,
-        t.takes, t.goal_indptr, t.goal_found, t.goal_size, t.limit, env.rule,
+        env.begun, t.takes, t.goal_indptr, t.goal_found, t.goal_size, t.limit, env.rule,
         env.capacity, env.marks.shape[1], env.walk.steps,
         FILTERS=env.filters, F=triton.next_power_of_2(env.filters), BLOCK=128, num_warps=4, enable_fp_fusion=False,
     )  # fmt: skip
 
 
-def pools(env: "GpuEnv", lexicon: "DeviceLexicon", looks: Tensor) -> tuple[Tensor, Tensor]:
-    """The pooled words (B, pools, V) float32 of every walk, and its samples by kind (B, pools, kinds) int32."""
-    words, kinds = len(lexicon.groups), len(lexicon.group_of)
-    pooled = torch.empty((len(env), len(looks), words), dtype=torch.float32, device=env.device)
-    by_kind = torch.empty((len(env), len(looks), kinds), dtype=torch.int32, device=env.device)
-    _pools[(len(env), len(looks))](
-        env.order, env.count, env.new, looks,
+def observe(env: "GpuEnv", lexicon: "DeviceLexicon", looks: Tensor, kept: "Kept", seen: "Seen") -> None:
+    """Observer's numbers, written in place where a walk went on."""
+    words, kinds, width = len(lexicon.groups), len(lexicon.group_of), seen.counts.shape[1]
+    cells = kept.total.shape[2]
+    _pools[seen.pooled.shape[:2]](
+        env.order, env.count, env.new, env.begun, looks,
         lexicon.kinds, lexicon.indptr, lexicon.columns, lexicon.groups, lexicon.group_of,
-        pooled, by_kind, env.capacity, words, kinds,
-        BINS=triton.next_power_of_2(max(words, 128)), KINDS=triton.next_power_of_2(kinds),
-        SAMPLES=POOL.block, BLOCK=128, num_warps=POOL.warps,
+        kept.total, kept.members, kept.by_kind, kept.seen, kept.since, seen.pooled, seen.counts,
+        env.capacity, words, cells, kinds, width,
+        KINDS=triton.next_power_of_2(kinds), SAMPLES=POOL.block, PART=64 * POOL.warps, BLOCK=32,
+        num_warps=POOL.warps,
     )  # fmt: skip
-    return pooled, by_kind
+    block = 64
+    _progress[(triton.cdiv(len(env), block),)](
+        env.watermark, env.pending, env.steps, env.count, env.new, env.budget_left, seen.counts, seen.mask,
+        len(env), width, len(looks) * kinds,
+        FILTERS=env.filters, F=triton.next_power_of_2(env.filters), BLOCK=block, num_warps=4,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -130,8 +130,8 @@ def _step(
     out_reward, out_added, out_lookups,
     takes, indptr, found, first_day, first_group, other_day,
     goal_size, group, day, limit, rule,
-    samples, capacity, words, step_limit, few,
-    REST: tl.constexpr, FILTERS: tl.constexpr, F: tl.constexpr, IN_TURN: tl.constexpr, CUT: tl.constexpr, AUDIT: tl.constexpr,
+    samples, capacity, words, step_limit,
+    FILTERS: tl.constexpr, F: tl.constexpr, IN_TURN: tl.constexpr, CUT: tl.constexpr, AUDIT: tl.constexpr,
     GAIN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     walk = tl.program_id(0)
@@ -140,12 +140,6 @@ def _step(
     f = tl.arange(0, F)
     there = f < FILTERS
     open_ = tl.load(pending + walk * FILTERS + f, mask=there, other=0)
-    if REST:
-        if tl.load(out_added + walk) >= 0:
-            return
-    elif tl.sum(tl.where(((action >> f) & 1) != 0, open_, 0), axis=0) > few:
-        tl.store(out_added + walk, -1)  # left to the second launch
-        return
     row = order + walk.to(tl.int64) * capacity
     table = marks + walk.to(tl.int64) * words
     lane = tl.arange(0, BLOCK)
@@ -253,7 +247,7 @@ def _step(
 def _reset(
     which, goals, trailheads, budget, order, marks, watermark, pending,
     goal, count, hits, steps, new, lookups, budget_left, level, ended,
-    takes, goal_indptr, goal_found, goal_size, limit, rule,
+    begun, takes, goal_indptr, goal_found, goal_size, limit, rule,
     capacity, words, step_limit,
     FILTERS: tl.constexpr, F: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -294,6 +288,7 @@ def _reset(
         tl.store(count + walk, 1)
         tl.store(hits + walk, h)
         tl.store(steps + walk, 0)
+        tl.store(begun + walk, tl.load(begun + walk) + 1)
         tl.store(new + walk, 1)
         tl.store(lookups + walk, 0)
         tl.store(budget_left + walk, left)
@@ -303,13 +298,15 @@ def _reset(
 
 @triton.jit
 def _pools(
-    order, count, new, looks,
+    order, count, new, begun, looks,
     kinds, indptr, columns, groups, group_of,
-    pooled, by_kind, capacity, words, kind_count,
-    BINS: tl.constexpr, KINDS: tl.constexpr, SAMPLES: tl.constexpr, BLOCK: tl.constexpr,
+    total, members, by_kind, seen, since, pooled, counts,
+    capacity, words, cells, kind_count, width,
+    KINDS: tl.constexpr, SAMPLES: tl.constexpr, PART: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     walk = tl.program_id(0)
     pool = tl.program_id(1)
+    at_pool = walk.to(tl.int64) * tl.num_programs(1) + pool
     row = order + walk.to(tl.int64) * capacity
     length = tl.load(count + walk)
     if pool == 0:
@@ -318,39 +315,94 @@ def _pools(
         added = tl.load(new + walk)
         row += length - added
         length = added
-    cell = walk.to(tl.int64) * tl.num_programs(1) + pool
+    look = tl.load(looks + pool)
+    stride = (tl.maximum(length, 1) + look - 1) // look
+    now = tl.load(begun + walk)
+    first = tl.load(seen + at_pool)
+    # what was pooled stays pooled while it is the same walk, thinned alike; the newest are always others
+    goes_on = (tl.load(since + at_pool) == now) & ((tl.maximum(first, 1) + look - 1) // look == stride)
+    goes_on = goes_on & (pool != 2)
+    if goes_on & (first == length):
+        return
+    first = tl.where(goes_on, first, 0)
+    own_total = total + at_pool * cells
+    part = tl.arange(0, PART)
+    if first == 0:
+        for at in range(0, cells, PART):
+            tl.store(own_total + at + part, tl.zeros([PART], dtype=tl.int32), mask=at + part < cells)
+        tl.debug_barrier()
+
     lane = tl.arange(0, BLOCK)
     k = tl.arange(0, KINDS)
-    of_kind = tl.zeros([KINDS], dtype=tl.int32)
-    for at in range(0, length, BLOCK):
+    of_kind = tl.load(by_kind + at_pool * kind_count + k, mask=(k < kind_count) & (first > 0), other=0)
+    for at in range(first, length, BLOCK):
         sample = tl.load(row + at + lane, mask=at + lane < length, other=0)
         kind = tl.load(kinds + sample, mask=at + lane < length, other=-1)
         of_kind += tl.sum((kind[:, None] == k[None, :]).to(tl.int32), axis=0)
-    tl.store(by_kind + cell * kind_count + k, of_kind, mask=k < kind_count)
-    look = tl.load(looks + pool)
-    stride = (tl.maximum(length, 1) + look - 1) // look
+    tl.store(by_kind + at_pool * kind_count + k, of_kind, mask=k < kind_count)
+    logs = tl.log(1 + of_kind.to(tl.float64)).to(tl.float32)
+    tl.store(counts + walk.to(tl.int64) * width + pool * kind_count + k, logs, mask=k < kind_count)
+
     some = tl.arange(0, SAMPLES)
     slot = tl.arange(0, _WORDS)
-    group = tl.arange(0, 4)
-    total = tl.zeros([BINS], dtype=tl.int32)
-    members = tl.zeros([4], dtype=tl.int32)
-    for at in range(0, length, SAMPLES * stride):
+    read = tl.load(members + at_pool, mask=first > 0, other=0)
+    for at in range((first + stride - 1) // stride * stride, length, SAMPLES * stride):
         place = at + some * stride
         inside = place < length
         sample = tl.load(row + place, mask=inside, other=0)
-        own = tl.load(group_of + tl.load(kinds + sample, mask=inside, other=0), mask=inside, other=-1)
-        members += tl.sum((own[:, None] == group[None, :]).to(tl.int32), axis=0)
+        own = tl.load(group_of + tl.load(kinds + sample, mask=inside, other=0), mask=inside, other=0)
+        read += tl.sum(tl.where(inside, 1 << (8 * own), 0), axis=0)
         low = tl.load(indptr + sample, mask=inside, other=0)
         end = tl.load(indptr + sample + 1, mask=inside, other=0)
         real = low[:, None] + slot[None, :] < end[:, None]
-        column = tl.load(columns + low[:, None] + slot[None, :], mask=real, other=0)
-        total += tl.histogram(
-            tl.reshape(column, [SAMPLES * _WORDS]), BINS, mask=tl.reshape(real, [SAMPLES * _WORDS])
-        )
-    v = tl.arange(0, BINS)
-    own = tl.load(groups + v, mask=v < words, other=0)
-    share = tl.zeros([BINS], dtype=tl.int32)
-    for j in tl.static_range(4):
-        share = tl.where(own == j, tl.sum(tl.where(group == j, members, 0), axis=0), share)
-    value = tl.div_rn(total.to(tl.float32), tl.maximum(share, 1).to(tl.float32))
-    tl.store(pooled + cell * words + v, value, mask=v < words)
+        word = tl.load(columns + low[:, None] + slot[None, :], mask=real, other=0)
+        tl.atomic_add(own_total + word // 4, 1 << (8 * (word % 4)), mask=real, sem="relaxed")
+    tl.store(members + at_pool, read)
+    tl.store(seen + at_pool, length)
+    tl.store(since + at_pool, now)
+    tl.debug_barrier()
+
+    byte = tl.arange(0, 4)
+    for at in range(0, cells, PART):
+        cell = at + part
+        four = tl.load(
+            own_total + cell, mask=cell < cells, other=0, cache_modifier=".cg"
+        )  # where atomics add
+        carry = (four[:, None] >> (8 * byte[None, :])) & 255
+        v = 4 * cell[:, None] + byte[None, :]
+        share = (read >> (8 * tl.load(groups + v, mask=v < words, other=0))) & 255
+        value = tl.div_rn(carry.to(tl.float32), tl.maximum(share, 1).to(tl.float32))
+        tl.store(pooled + at_pool * words + v, value.to(pooled.dtype.element_ty), mask=v < words)
+
+
+@triton.jit
+def _progress(
+    watermark, pending, steps, count, new, budget_left, counts, open_filters,
+    walks, width, offset,
+    FILTERS: tl.constexpr, F: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    walk = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    here = walk < walks
+    f = tl.arange(0, F)
+    there = here[:, None] & (f < FILTERS)[None, :]
+    at = walk[:, None] * FILTERS + f[None, :]
+    row = counts + walk.to(tl.int64) * width + offset
+    cell = row[:, None] + f[None, :]
+    open_ = tl.load(pending + at, mask=there, other=0)
+    size = tl.load(count + walk, mask=here, other=1).to(tl.float64)
+    asked = tl.load(watermark + at, mask=there, other=0).to(tl.float64) / size[:, None]
+    tl.store(cell, tl.log(1 + open_.to(tl.float64)).to(tl.float32), mask=there)
+    tl.store(cell + FILTERS, asked.to(tl.float32), mask=there)
+    tl.store(cell + 2 * FILTERS, tl.full([BLOCK, F], 1.0, tl.float32), mask=there)
+    row += 3 * FILTERS
+    tl.store(row, (tl.load(steps + walk, mask=here, other=0).to(tl.float64) / 5).to(tl.float32), mask=here)
+    tl.store(row + 1, tl.log(1 + size).to(tl.float32), mask=here)
+    newest = tl.load(new + walk, mask=here, other=0).to(tl.float64)
+    tl.store(row + 2, tl.log(1 + newest).to(tl.float32), mask=here)
+    left = tl.load(budget_left + walk, mask=here, other=0)
+    limited = left != _ENDLESS
+    tl.store(row + 3, limited.to(tl.float32), mask=here)
+    lookups = tl.log(1 + tl.maximum(left, 0).to(tl.float64)).to(tl.float32)
+    tl.store(row + 4, tl.where(limited, lookups, _ENDLESS_LOG), mask=here)
+    bits = tl.sum(tl.where(open_ > 0, 1 << f[None, :], 0), axis=1)
+    tl.store(open_filters + walk, bits, mask=here)

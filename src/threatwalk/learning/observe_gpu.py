@@ -8,7 +8,7 @@ from torch import Tensor
 
 from threatwalk.learning.env_gpu import GpuEnv, spans
 from threatwalk.learning.features import GROUP_OF, GROUPS, KINDS
-from threatwalk.learning.observe import ENDLESS, LOOK, Lexicon, Vocabulary
+from threatwalk.learning.observe import ENDLESS, LOOK, POOLS, Lexicon, Vocabulary, counts_width
 from threatwalk.learning.stepping import NO_BUDGET
 
 
@@ -40,24 +40,64 @@ class Seen:
     mask: Tensor
 
 
-class Observer:
-    """Sees all walks of an environment."""
+@dataclass(frozen=True)
+class Kept:
+    """What an observer keeps of each pool between its calls, so that it reads only what joined.  int32
 
-    def __init__(self, env: GpuEnv, lexicon: DeviceLexicon) -> None:
+    total (B, POOLS, V / 4): how many of the samples read carry each word, four words in one number (none
+    exceeds max(LOOK) < 256); members (B, POOLS): the samples read of each group, likewise
+    by_kind (B, POOLS, kinds): all samples; seen (B, POOLS): how many those are; since: GpuEnv.begun then
+    """
+
+    total: Tensor
+    members: Tensor
+    by_kind: Tensor
+    seen: Tensor
+    since: Tensor
+
+
+class Observer:
+    """Sees all walks of an environment. With kernels, in one place: the next call writes over what this one saw.
+
+    The trailhead's pool is counted when a walk begins; to that of the whole set, what joined is added, until
+    the set must be thinned otherwise; the newest are counted at every call.
+    """
+
+    def __init__(self, env: GpuEnv, lexicon: DeviceLexicon, *, dtype: torch.dtype = torch.float32) -> None:
+        """`dtype` of the pooled words: where it is narrower than float32, they are rounded to it."""
         self._env = env
         self._lexicon = lexicon
+        self._dtype = dtype
         self._looks = torch.tensor(LOOK, dtype=torch.int32, device=env.device)
+        if env.kernels:
+            self._kept, self._seen = self._nothing()
 
     def __call__(self) -> Seen:
         if self._env.kernels:
             from threatwalk.learning import env_kernels  # noqa: PLC0415 - needs Triton
 
-            pooled, by_kind = env_kernels.pools(self._env, self._lexicon, self._looks)
-        else:
-            pooled, by_kind = self._pools()
+            env_kernels.observe(self._env, self._lexicon, self._looks, self._kept, self._seen)
+            return self._seen
+        pooled, by_kind = self._pools()
         kinds = torch.log1p(by_kind.reshape(len(self._env), -1).to(torch.float64))
         counts = torch.cat([kinds, self._progress()], dim=1).to(torch.float32)
-        return Seen(pooled, counts, self._env.open())
+        return Seen(pooled.to(self._dtype), counts, self._env.open())
+
+    def _nothing(self) -> tuple[Kept, Seen]:
+        size, words = len(self._env), len(self._lexicon.groups)
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.int32) -> Tensor:
+            return torch.zeros((size, *shape), dtype=dtype, device=self._env.device)
+
+        kept = Kept(
+            zeros(POOLS, -(-words // 4)),
+            zeros(POOLS),
+            zeros(POOLS, len(KINDS)),
+            zeros(POOLS),
+            zeros(POOLS),
+        )
+        width = counts_width(self._env.filters)
+        return kept, Seen(zeros(POOLS, words, dtype=self._dtype), zeros(width, dtype=torch.float32), zeros())
 
     def _pools(self) -> tuple[Tensor, Tensor]:
         env = self._env

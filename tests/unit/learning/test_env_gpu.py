@@ -13,6 +13,8 @@ from threatwalk.learning.env_gpu import has_triton
 from threatwalk.learning.observe import Lexicon, learn_vocabulary
 from threatwalk.params import Combine, Pay, Reward, Walk
 
+# of Triton's interpreter (TRITON_INTERPRET=1, without a GPU), with newer NumPy
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
 PAY = Reward(Pay.GAIN, 0.1, 0)
 HOW = [
     pytest.param(("cpu", False), id="cpu"),
@@ -29,10 +31,10 @@ HOW = [
 ]
 
 
-def world(data: Dataset, combine: Combine, reward: Reward) -> World:
+def world(data: Dataset, combine: Combine, reward: Reward, *, steps: int = 4) -> World:
     told = [(data.samples[s], g) for g in range(len(data.part)) for s in data.goal(g).tolist()]
     vocabulary = learn_vocabulary(told, size=100, at_least=2)
-    return World(data, Lexicon.of(data.samples, vocabulary), vocabulary, Walk(4, combine), reward)
+    return World(data, Lexicon.of(data.samples, vocabulary), vocabulary, Walk(steps, combine), reward)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -42,6 +44,7 @@ def world(data: Dataset, combine: Combine, reward: Reward) -> World:
     seed=st.integers(0, 1 << 30),
     audit=st.booleans(),
     floor=st.sampled_from([(False, False), (True, False), (True, True)]),
+    dtype=st.sampled_from([torch.float32, torch.float16]),
     reward=st.sampled_from(
         [PAY, Reward(Pay.LEVEL, 0.1, 0.5), Reward(Pay.GAIN, 1.0, 0), Reward(Pay.GAIN, 7.0, 0)]
     ),
@@ -53,6 +56,7 @@ def test_the_device_walks_as_the_processor_does(
     seed: int,
     audit: bool,
     floor: tuple[bool, bool],
+    dtype: torch.dtype,
     reward: Reward,
 ) -> None:
     device, kernels = how
@@ -60,6 +64,19 @@ def test_the_device_walks_as_the_processor_does(
     differ = differences(
         world(toys.drawn(seed, filters=1 + seed % 5), combine, reward), size,
         device=device, kernels=kernels, audit=audit, floor=floor[0], cut=floor[1], steps=3, seed=seed,
+        dtype=dtype,
     )  # fmt: skip
 
     assert differ == []
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_pools_that_go_on_are_the_pools_of_a_set_read_anew(toys: Any, how: tuple[str, bool]) -> None:
+    """Sets grow past what is read of them, so that they are thinned, then thinned otherwise."""
+    device, kernels = how
+    names = [f"domain:n{i}.com" for i in range(250)]
+    answers = {("f", name): names[i + 1 : i + 41] for i, name in enumerate(names)}
+    data = toys.dataset(("f",), answers, [("train", names), ("train", names[:120])])
+    grown = world(data, Combine.PARALLEL, PAY, steps=7)
+
+    assert differences(grown, 6, device=device, kernels=kernels, steps=9, seed=1) == []
