@@ -3,6 +3,7 @@
 A program reads its walk's questions in canonical order, a block of them at once, spreads the pivots
 that answer them over blocks, and drops what the walk holds (a table of marks, two bits a sample) or
 what stands earlier in the same block. So what is found joins in the order in which BatchEnv adds it.
+Tables of a block against another are summed over their first axis: over the second, lanes must shuffle.
 Sums of eq. (4) are in float64 and not fused, so that they come out bit for bit as NumPy's.
 """
 
@@ -99,10 +100,9 @@ def observe(env: "GpuEnv", lexicon: "DeviceLexicon", looks: Tensor, kept: "Kept"
 
 
 @triton.jit
-def _pick(place, starts, ends, value):
-    """The value of the range [starts, ends) that holds each place; 0 where none does."""
-    within = (starts[None, :] <= place[:, None]) & (place[:, None] < ends[None, :])
-    return tl.sum(tl.where(within, value[None, :], 0), axis=1)
+def _range(place, ends, LAST: tl.constexpr):
+    """The number of the range that holds each place, of ranges that follow each other; LAST beyond them."""
+    return tl.minimum(tl.sum((ends[:, None] <= place[None, :]).to(tl.int32), axis=0), LAST)
 
 
 @triton.jit
@@ -176,8 +176,8 @@ def _step(
         q0 = 0
         while (q0 < total) & (accepted < left) & (n < room):
             q = q0 + lane
-            filter_ = _pick(q, q_start, q_end, f)
-            position = q + _pick(q, q_start, q_end, mark - q_start)
+            filter_ = _range(q, q_end, F - 1)
+            position = q + tl.gather(mark - q_start, filter_, axis=0)
             sample = tl.load(row + position, mask=q < total, other=0)
             took = (tl.load(takes + sample, mask=q < total, other=0) >> filter_) & 1
             within = (took != 0) & (accepted + tl.cumsum(took, axis=0) <= left)
@@ -186,14 +186,13 @@ def _step(
             low = tl.load(cell, mask=within, other=0)
             size = tl.load(cell + 1, mask=within, other=0) - low
             e_end = tl.cumsum(size, axis=0)
-            e_start = e_end - size
             pivots = tl.sum(size, axis=0)
-            shift = low - e_start
+            shift = low - (e_end - size)
             e0 = 0
             while (e0 < pivots) & (n < room):
                 e = e0 + lane
                 real = e < pivots
-                edge = e + _pick(e, e_start, e_end, shift)
+                edge = e + tl.gather(shift, _range(e, e_end, BLOCK - 1), axis=0)
                 x = tl.load(found + edge, mask=real, other=0)
                 if AUDIT:
                     first = tl.load(first_day + edge, mask=real, other=0) <= own_day
@@ -202,8 +201,8 @@ def _step(
                 bits = tl.load(table + x // 16, mask=real, other=0) >> (2 * (x % 16))
                 fresh = real & ((bits & 1) == 0)
                 key = tl.where(fresh, x, -1 - lane)  # what is not fresh is equal to nothing
-                same = (key[None, :] == key[:, None]) & (lane[None, :] < lane[:, None])
-                fresh = fresh & (tl.sum(same.to(tl.int32), axis=1) == 0)
+                same = (key[:, None] == key[None, :]) & (lane[:, None] < lane[None, :])
+                fresh = fresh & (tl.sum(same.to(tl.int32), axis=0) == 0)
                 place = n + tl.cumsum(fresh.to(tl.int32), axis=0) - 1
                 fresh = fresh & (place < room)
                 tl.store(row + place, x, mask=fresh)
