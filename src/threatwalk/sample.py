@@ -166,6 +166,21 @@ def _plain_tlds() -> frozenset[str]:
 
 
 @cache
+def _two_labels() -> tuple[frozenset[str], frozenset[str]]:
+    """The plain public suffixes of two labels (`co.uk`), and the pairs of labels that need a closer look.
+
+    Those are the ends of all longer rules, wildcards and exceptions (`sch.uk`), and what stands below `*.ck`.
+    """
+    plain, wild, exceptions = _suffix_rules()
+    longer = {*plain, *exceptions, *(f"x.{rule}" for rule in wild)}
+    odd = {".".join(rule.rsplit(".", 2)[-2:]) for rule in longer if rule.count(".") > 1}
+    below = {rule for rule in wild if "." not in rule} | {
+        rule.partition(".")[2] for rule in exceptions if rule.count(".") == 1
+    }
+    return frozenset(rule for rule in plain if rule.count(".") == 1), frozenset(odd | below)
+
+
+@cache
 def top_levels() -> frozenset[str]:
     """Every label that ends a public suffix, as DNS carries it; no host name ends in another."""
     return frozenset(rule.rpartition(".")[2] for rules in _suffix_rules() for rule in rules)
@@ -195,6 +210,14 @@ def host_kind(name: str) -> Kind | None:
     before, _, tld = name.rpartition(".")
     if before and tld in _plain_tlds():
         return _HOSTNAME if "." in before else _DOMAIN
+    above = before.rfind(".")
+    if above > 0:
+        suffixes, odd = _two_labels()
+        two = name[above + 1 :]
+        if two not in odd and tld not in odd:
+            if two in suffixes:
+                return _HOSTNAME if before.rfind(".", 0, above) >= 0 else _DOMAIN
+            return _HOSTNAME if tld in _suffix_rules()[0] else None
     at = _registered_at(name)
     return None if at is None else _HOSTNAME if at else _DOMAIN
 
