@@ -50,6 +50,7 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
     first, sources = _found_by(analysis)
     template = _template()
     template.globals["benign"] = dict(analysis.benign)  # macros see globals only
+    template.globals["beliefs"] = dict(analysis.beliefs)
     return template.render(
         a=analysis,
         author=author,

@@ -77,4 +77,6 @@ def test_the_live_walk_and_the_batched_one_agree(seed: int, head: int, budget: i
     assert {s for s, _ in live.doubted} == {POOL[i] for i in rest.sample}
     asked = [(q.filter, q.sample) for step in live.steps for q in step.questions]
     assert len(asked) == len(set(asked))
-    assert set(asked) == {(FILTERS[f], POOL[s]) for f, s in zip(case.asked.filter, case.asked.sample, strict=True)}
+    assert set(asked) == {
+        (FILTERS[f], POOL[s]) for f, s in zip(case.asked.filter, case.asked.sample, strict=True)
+    }
