@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
 
 class Shape(NamedTuple):
-    """How a kernel is cut: questions and pivots in one block, and the warps that share the work."""
+    """How a kernel is cut: what it reads in one block, and the warps that share the work."""
 
     block: int
     warps: int
 
 
-STEP = Shape(32, 1)  # one warp a walk: one in a hundred asks thousands of questions, and others run meanwhile
+STEP = Shape(
+    32, 1
+)  # questions or pivots. One warp a walk: one in a hundred asks thousands of questions, and others run meanwhile
+RESET = Shape(128, 4)  # samples
 POOL = Shape(4, 2)  # samples, of 64 words each
 
 _POLICY = tl.constexpr(int(Ended.POLICY))
@@ -75,7 +78,8 @@ def reset(env: "GpuEnv", which: Tensor, goals: Tensor, trailheads: Tensor, budge
         env.goal, env.count, env.hits, env.steps, env.new, env.lookups, env.budget_left, env.level, env.ended,
         env.begun, t.takes, t.goal_indptr, t.goal_found, t.goal_size, t.limit, env.rule,
         env.capacity, env.marks.shape[1], env.walk.steps,
-        FILTERS=env.filters, F=triton.next_power_of_2(env.filters), BLOCK=128, num_warps=4, enable_fp_fusion=False,
+        FILTERS=env.filters, F=triton.next_power_of_2(env.filters), BLOCK=RESET.block, num_warps=RESET.warps,
+        enable_fp_fusion=False,
     )  # fmt: skip
 
 
