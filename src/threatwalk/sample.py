@@ -211,13 +211,12 @@ def host_kind(name: str) -> Kind | None:
     if before and tld in _plain_tlds():
         return _HOSTNAME if "." in before else _DOMAIN
     above = before.rfind(".")
-    if above > 0:
-        suffixes, odd = _two_labels()
-        two = name[above + 1 :]
-        if two not in odd and tld not in odd:
-            if two in suffixes:
-                return _HOSTNAME if before.rfind(".", 0, above) >= 0 else _DOMAIN
-            return _HOSTNAME if tld in _suffix_rules()[0] else None
+    suffixes, odd = _two_labels()
+    two = name[above + 1 :]
+    if before and two not in odd and tld not in odd:
+        if two in suffixes:
+            return None if above < 0 else _HOSTNAME if before.rfind(".", 0, above) >= 0 else _DOMAIN
+        return None if tld not in _suffix_rules()[0] else _DOMAIN if above < 0 else _HOSTNAME
     at = _registered_at(name)
     return None if at is None else _HOSTNAME if at else _DOMAIN
 
@@ -436,7 +435,10 @@ def host(raw: str) -> Sample:
     """
     if len(raw) < 254:
         if plain := _plain_host(raw):
-            return _made((_V4, raw)) if plain.lastindex else _sorted(raw, raw)
+            kind = _V4 if plain.lastindex else host_kind(raw)
+            if kind is not None:
+                return _made((kind, raw))
+            raise _no_suffix(raw)
         if not raw.isascii() and raw.replace(".", "").isalnum():  # no fangs, no port
             return _sorted(_mended(raw, raw), raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
