@@ -13,8 +13,9 @@ from tests.integration.http_server import Answer, HttpServer, Request, respond
 
 from threatwalk.errors import SettingsError, UnavailableError
 from threatwalk.params import Feed, Form
-from threatwalk.reports import origin, store
+from threatwalk.reports import origin
 from threatwalk.reports.feed import Synced, sync
+from threatwalk.reports.state import opened
 
 IDS = [f"5a3c2fcd-8328-42bb-a95e-4f4402de0b8{n}" for n in range(5)]
 
@@ -275,7 +276,8 @@ async def test_a_killed_sync_goes_on_where_it_was(
     done = await collect(server.url, tmp_path)
 
     assert done.fetched == 2
-    assert len(store.load(tmp_path / "r/osint").documents) == 5
+    with opened(tmp_path / "r/osint") as state:
+        assert state.known() == 5
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

@@ -10,9 +10,10 @@ from tests.integration.http_server import HttpServer, Request, respond
 
 from threatwalk.errors import SettingsError, ThreatwalkError, UnavailableError
 from threatwalk.params import Feed, Form
-from threatwalk.reports import misp_server, store
+from threatwalk.reports import misp_server
 from threatwalk.reports.feed import Synced, sync
 from threatwalk.reports.read import read
+from threatwalk.reports.state import Document, opened
 
 KEY = "k" * 40
 READS = {"/events/restSearch", "/events/index"}
@@ -91,8 +92,9 @@ async def collect(misp: Misp, home: Path, key: str | None = KEY) -> Synced:
     return await sync(feed, reports=home / "reports", quarantined=home / "quarantine", key=key)
 
 
-def state(home: Path) -> store.State:
-    return store.load(home / "reports" / "our-misp")
+def kept(home: Path) -> dict[str, Document]:
+    with opened(home / "reports" / "our-misp") as state:
+        return dict(state.documents())
 
 
 async def test_all_pages_of_published_events_are_kept_as_reports(misp: Misp, tmp_path: Path) -> None:
@@ -101,8 +103,7 @@ async def test_all_pages_of_published_events_are_kept_as_reports(misp: Misp, tmp
     done = await collect(misp, tmp_path)
 
     assert (done.listed, done.fetched, done.withdrawn) == (5, 5, 0)
-    kept = state(tmp_path).documents
-    assert kept.keys() == {f"{uuid(n)}.json" for n in range(5)}
+    assert kept(tmp_path).keys() == {f"{uuid(n)}.json" for n in range(5)}
     (report,) = read(tmp_path / "reports" / "our-misp" / f"{uuid(3)}.json")
     assert (report.id, report.publisher, report.revision, report.title) == (
         uuid(3), "CIRCL", "100003", "Threat 3",
@@ -141,11 +142,11 @@ async def test_a_deleted_or_unpublished_event_is_withdrawn_and_comes_back(misp: 
     misp.events[1]["published"] = False
 
     assert (await collect(misp, tmp_path)).withdrawn == 2
-    assert state(tmp_path).documents[f"{uuid(1)}.json"].withdrawn is not None
+    assert kept(tmp_path)[f"{uuid(1)}.json"].withdrawn is not None
 
     misp.publish(1, 300_000, "evil1.com")
     await collect(misp, tmp_path)
-    assert state(tmp_path).documents[f"{uuid(1)}.json"].withdrawn is None
+    assert kept(tmp_path)[f"{uuid(1)}.json"].withdrawn is None
 
 
 @pytest.mark.parametrize(
@@ -172,10 +173,10 @@ async def test_a_refusal_and_a_breakdown_are_told_apart_and_lose_nothing(
 
     assert KEY not in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert len(state(tmp_path).documents) == 5
+    assert len(kept(tmp_path)) == 5
     misp.broken.clear()
     await collect(misp, tmp_path)
-    assert state(tmp_path).documents[f"{uuid(2)}.json"].version == "400000"
+    assert kept(tmp_path)[f"{uuid(2)}.json"].version == "400000"
 
 
 async def test_a_wrong_key_and_none_are_said_with_the_name_of_the_variable(
@@ -217,4 +218,4 @@ async def test_an_index_that_is_empty_all_at_once_withdraws_nothing(misp: Misp, 
     with pytest.raises(UnavailableError, match="cannot be right"):
         await collect(misp, tmp_path)
 
-    assert all(one.withdrawn is None for one in state(tmp_path).documents.values())
+    assert all(one.withdrawn is None for one in kept(tmp_path).values())

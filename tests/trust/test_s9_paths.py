@@ -22,6 +22,8 @@ from threatwalk.params import Feed, Form
 from threatwalk.reports import bundle, feed, quarantine, store
 from threatwalk.reports.origin import Fetched, MissingError, opened
 from threatwalk.reports.read import files, parse, read
+from threatwalk.reports.state import Document, Status
+from threatwalk.reports.state import opened as known
 from threatwalk.sample import Kind, Sample, sample
 
 PROPERTY = "names from outside lead nowhere outside"
@@ -185,13 +187,15 @@ def _stored(tree: Tree, name: str) -> None:
     folder = tree.root / "reports/made-up"
     kept = store.file_name("made-up", name)
     assert Path(kept).name == kept
-    state = store.State("made-up")
-    document = store.Document("1", kept, store.Status.STORED)
-    store.put(folder, state, name, document, b"{}")
-    store.save(folder, state)
-    assert store.load(folder).documents.keys() == {name} or not name.isprintable()
-    list(files(folder))
-    store.withdraw(folder, document, "now")
+    document = Document("1", kept, Status.STORED)
+    folder.mkdir(parents=True, exist_ok=True)
+    with known(folder, write=True) as state:
+        store.put(state, name, document, b"{}")
+        store.save(state)
+    with known(folder, write=True) as state:
+        assert state.get(name) == document
+        list(files(folder))
+        store.withdraw(state, name, document, "now")
 
 
 def _bundled(tree: Tree, name: str) -> None:

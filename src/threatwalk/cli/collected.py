@@ -23,6 +23,7 @@ from threatwalk.reports import store
 from threatwalk.reports.many import cores
 from threatwalk.reports.read import parse
 from threatwalk.reports.report import Report
+from threatwalk.reports.state import State, Status
 from threatwalk.settings import Settings
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -60,8 +61,8 @@ def list_(
     first, last = (day.date().isoformat() if day else "" for day in (since, until))
     rows = [
         (state, document, title)
-        for _, state in _feeds(name)
-        for title, document in state.documents.items()
+        for state in _feeds(name)
+        for title, document in state.documents()
         if publisher.casefold() in document.publisher.casefold()
         and (not first or (document.published or "") >= first)
         and (not last or "" < (document.published or "") <= last)
@@ -92,7 +93,7 @@ def list_(
             f"withdrawn {document.withdrawn}"
             if document.withdrawn
             else ""
-            if document.status is store.Status.STORED
+            if document.status is Status.STORED
             else document.status
         )
         click.echo(
@@ -133,20 +134,20 @@ def show_(params: Params, name: str, as_json: bool) -> None:
         raise UsageError(f"no collected report has the id or name {name!r}; see threatwalk reports list")
 
 
-def _collected(name: str) -> Iterator[tuple[store.State, Report, str | None]]:
+def _collected(name: str) -> Iterator[tuple[State, Report, str | None]]:
     """The reports of every document with that name, or else of that id: feed's state, report, when it was withdrawn.
 
     Documents are read one by one only where none has the name.
     """
     rows = [
-        (folder, state, title, document)
-        for folder, state in _feeds(None)
-        for title, document in state.documents.items()
-        if document.status is store.Status.STORED
+        (state, title, document)
+        for state in _feeds(None)
+        for title, document in state.documents()
+        if document.status is Status.STORED
     ]
-    named = [row for row in rows if name in {row[2], Path(row[2]).stem, row[3].file}]
-    for folder, state, title, document in named or rows:
-        path = (folder / store.WITHDRAWN if document.withdrawn else folder) / document.file
+    named = [row for row in rows if name in {row[1], Path(row[1]).stem, row[2].file}]
+    for state, title, document in named or rows:
+        path = state.folder / (store.WITHDRAWN if document.withdrawn else "") / document.file
         try:
             for report in parse(path.read_bytes(), path=title, source=state.feed):
                 if named or report.id == name:
@@ -182,7 +183,7 @@ def _account(report: Report, where: str, withdrawn: str | None, near: list[str])
 def stats(params: Params, as_json: bool) -> None:
     """Count what each feed gave, and what a dataset of it is like: the figures that the data contract checks."""
     dataset = _Dataset.of(params)
-    for _, state in _feeds(None):
+    for state in _feeds(None):
         about, figures = _stats(state), dataset.figures(state.feed)
         if as_json:
             print_line(about | {"dataset": figures})
@@ -257,26 +258,31 @@ class _Dataset:
         return self.census.figures(np.array([owner.get(one) == feed for one in self.census.ids], np.bool_))
 
 
-def _stats(state: store.State) -> dict[str, Any]:
-    present = [one for one in state.documents.values() if one.withdrawn is None]
+def _stats(state: State) -> dict[str, Any]:
+    documents = [one for _, one in state.documents()]
+    present = [one for one in documents if one.withdrawn is None]
     statuses = Counter(str(one.status) for one in present)
     dates = sorted(one.published for one in present if one.published)
     return {
         "feed": state.feed,
         "url": state.url,
         "synced_at": state.synced_at,
-        **{str(status): statuses[status] for status in store.Status},
-        "withdrawn": len(state.documents) - len(present),
+        **{str(status): statuses[status] for status in Status},
+        "withdrawn": len(documents) - len(present),
         "samples": sum(one.samples for one in present),
         "first": dates[0] if dates else None,
         "last": dates[-1] if dates else None,
     }
 
 
-def _feeds(name: str | None) -> list[tuple[Path, store.State]]:
-    found = [item for item in store.feeds(Settings.from_env().reports) if name in {None, item[1].feed}]
+def _feeds(name: str | None) -> Iterator[State]:
+    """The feeds that were collected, each open until the next."""
+    found = False
+    for state in store.feeds(Settings.from_env().reports):
+        if name in {None, state.feed}:
+            found = True
+            yield state
     if not found:
         raise UsageError(
             f"nothing was collected{f' from {name}' if name else ''} yet: run threatwalk collect"
         )
-    return found

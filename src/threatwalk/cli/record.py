@@ -91,8 +91,9 @@ def _pap(text: str) -> Pap:
 
 def _read_reports(folder: Path) -> Iterator[tuple[Report, Tlp | None]]:
     """Every report below a folder, with the tag of its feed; what cannot be read was reported by `collect`."""
-    from threatwalk.reports import marking, store
+    from threatwalk.reports import marking
     from threatwalk.reports.read import files, read
+    from threatwalk.reports.state import opened
 
     if not folder.is_dir():
         raise UsageError(
@@ -100,11 +101,10 @@ def _read_reports(folder: Path) -> Iterator[tuple[Report, Tlp | None]]:
         )
     tags: dict[Path, Tlp | None] = {}
     for path in files(folder):
-        if path.name == "state.json" or store.WITHDRAWN in path.parts:
-            continue
         home = path.parent
         if home not in tags:
-            tags[home] = marking.tlp(store.load(home).tlp) if (home / "state.json").is_file() else None
+            with opened(home) as state:
+                tags[home] = marking.tlp(state.tlp)
         try:
             for report in read(path, folder):
                 yield report, tags[home]

@@ -14,13 +14,14 @@ from threatwalk.params import Feed, Form
 from threatwalk.reports import store, taxii_feed
 from threatwalk.reports.kept import UUID, Keeper, Synced
 from threatwalk.reports.origin import MissingError, Origin, opened
-from threatwalk.reports.store import Document, State, Status
+from threatwalk.reports.state import Document, Status
+from threatwalk.reports.state import opened as state_of
 
 MANIFEST = "manifest.json"
 HASHES = "hashes.csv"
 IN_FLIGHT = 8
 _SAVE_EVERY_S = 5.0  # what a killed sync has fetched before is not fetched again
-_SAVING = 0.05  # of the time at most: the state names every document
+_NO_EVENTS = f"{MANIFEST} lists no events, which cannot be right"
 _BLANKS = re.compile(r"[ \t\r\n]*").match
 
 Progress = Callable[[int, int], None]
@@ -49,13 +50,13 @@ async def sync(
     """
     folder = reports / feed.name
     place = url or feed.url
-    with store.locked(folder):
-        state = store.load(folder)
+    with store.locked(folder), state_of(folder, write=True) as state:
+        store.clean(folder)
         moved = state.url != place
         if moved:
             state.forget_validators()  # they were of another place
-        state.feed, state.url, state.tlp = feed.name, place, feed.tlp
-        keeper = Keeper(folder, state, quarantined / feed.name, Synced(feed.name))
+        state.url, state.tlp = place, feed.tlp
+        keeper = Keeper(state, quarantined / feed.name, Synced(feed.name))
         if feed.form is Form.MISP_SERVER:
             from threatwalk.reports import misp_server  # noqa: PLC0415 - PyMISP takes long to import
 
@@ -63,77 +64,66 @@ async def sync(
         if feed.form is Form.TAXII:
             return await taxii_feed.sync(keeper, place, key, begin_anew=moved, progress=progress)
         async with opened(place, key) as origin:
-            sync_ = _Sync(folder, state, quarantined / feed.name, origin, progress)
-            return await sync_.run(feed.form)
+            return await _Sync(keeper, origin, progress).run(feed.form)
 
 
 class _Sync:
     """One run over one feed."""
 
-    def __init__(
-        self, folder: Path, state: State, quarantined: Path, origin: Origin, progress: Progress
-    ) -> None:
-        self._folder = folder
-        self._state = state
+    def __init__(self, keeper: Keeper, origin: Origin, progress: Progress) -> None:
+        self._keeper = keeper
+        self._state = keeper.state
+        self._done = keeper.done
         self._origin = origin
         self._progress = progress
         self._unreachable: list[str] = []
-        self._done = Synced(state.feed)
-        self._keeper = Keeper(folder, state, quarantined, self._done)
 
     async def run(self, form: Form) -> Synced:
-        listed, validator = await (self._manifest() if form is Form.MISP else self._everything())
         state, done = self._state, self._done
-        if listed is None and not state.pending:
+        validator = await (self._manifest() if form is Form.MISP else self._everything())
+        if validator is None and not state.take_list(state.pending()):
             return done
-        versions = state.pending if listed is None else listed
-        wanted = [name for name, version in versions.items() if not self._has(name, version)]
-        await self._fetch_all(wanted, versions)
-        state.pending = {name: versions[name] for name in done.failed}
+        count, changed = state.changed()
+        await self._fetch_all(count, changed)
+        state.wait_for(done.failed)
         state.synced_at = datetime.now(UTC).isoformat(timespec="seconds")
-        if listed is not None:
-            done.listed = len(listed)
-            self._withdraw(listed, state.synced_at)
+        if validator is not None:
+            self._keeper.withdraw_unlisted()
             if form is Form.MISP:
                 state.validators[MANIFEST] = validator
                 await self._hashes()
-        store.save(self._folder, state)
-        if wanted and len(self._unreachable) == len(wanted):
+        store.save(state)
+        if count and len(self._unreachable) == count:
             raise UnavailableError(f"{state.url}: {self._unreachable[0]}")
         return done
 
-    def _has(self, name: str, version: str) -> bool:
-        known = self._state.documents.get(name)
-        return known is not None and known.version == version and (known.withdrawn is None or known.revoked)
-
-    def _withdraw(self, listed: dict[str, str], now: str) -> None:
-        for name, document in self._state.documents.items():
-            if name not in listed and document.withdrawn is None:
-                store.withdraw(self._folder, document, now)
-                self._done.withdrawn += 1
-
-    async def _manifest(self) -> tuple[dict[str, str] | None, str]:
-        """The events that a MISP feed lists; None where nothing has changed."""
+    async def _manifest(self) -> str | None:
+        """Take down the events that a MISP feed lists, and give the list's validator; None: nothing has changed."""
+        state = self._state
         try:
-            fetched = await self._origin.fetch(MANIFEST, self._state.validators.get(MANIFEST, ""))
+            fetched = await self._origin.fetch(MANIFEST, state.validators.get(MANIFEST, ""))
         except MissingError as err:
-            names = await self._origin.names()
-            events = {
-                name: version for name, version in (names or {}).items()
+            names = await self._origin.names() or {}
+            self._done.listed = state.take_list(
+                (name, version) for name, version in names.items()
                 if "/" not in name and UUID.match(name.removesuffix(".json"))
-            }  # fmt: skip
-            if not events:
-                raise UnavailableError(f"{self._state.url} holds no {MANIFEST}") from err
-            return events, ""
+            )  # fmt: skip
+            if not self._done.listed:
+                raise UnavailableError(f"{state.url} holds no {MANIFEST}") from err
+            return ""
         if fetched is None:
-            return None, ""
-        return _events(fetched.data, self._state), fetched.validator
+            return None
+        self._done.listed = state.take_list(_events(fetched.data, state.url))
+        if not self._done.listed and state.known():
+            raise UnavailableError(f"{state.url}: {_NO_EVENTS}")
+        return fetched.validator
 
-    async def _everything(self) -> tuple[dict[str, str] | None, str]:
+    async def _everything(self) -> str:
         names = await self._origin.names()
         if names is None:
             raise ParamsError(f"the feed {self._state.feed}: form folder needs a folder or an s3 URL")
-        return names, ""
+        self._done.listed = self._state.take_list(names.items())
+        return ""
 
     async def _hashes(self) -> None:
         """Keep the feed's index of values beside its events, where it has one."""
@@ -142,38 +132,36 @@ class _Sync:
         except (MissingError, UnavailableError):
             return
         if fetched is not None:
-            store.write(self._folder / f".{HASHES}", fetched.data)
+            store.write(self._state.folder / f".{HASHES}", fetched.data)
             self._state.validators[HASHES] = fetched.validator
 
-    async def _fetch_all(self, wanted: list[str], versions: dict[str, str]) -> None:
-        left = iter(wanted)
+    async def _fetch_all(self, count: int, wanted: Iterator[tuple[str, str]]) -> None:
         done, saving_at = 0, monotonic() + _SAVE_EVERY_S
 
         async def work() -> None:
             nonlocal done, saving_at
-            for name in left:
-                await self._fetch(name, versions[name])
+            for name, version in wanted:
+                await self._fetch(name, version)
                 done += 1
-                self._progress(done, len(wanted))
-                began = monotonic()
-                if began >= saving_at:
-                    store.save(self._folder, self._state)
-                    saving_at = monotonic() + max(_SAVE_EVERY_S, (monotonic() - began) / _SAVING)
+                self._progress(done, count)
+                if monotonic() >= saving_at:
+                    store.save(self._state)
+                    saving_at = monotonic() + _SAVE_EVERY_S
 
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(min(IN_FLIGHT, len(wanted))):
+                for _ in range(min(IN_FLIGHT, count)):
                     workers.create_task(work())
         except ExceptionGroup as group:
             ours = [err for err in group.exceptions if isinstance(err, ThreatwalkError)]
             if not ours:
                 raise
-            store.save(self._folder, self._state)
+            store.save(self._state)
             raise ours[0] from group
 
     async def _fetch(self, name: str, version: str) -> None:
         kept = store.file_name(self._state.feed, name)
-        before = self._state.documents.get(name)
+        before = self._state.get(name)
         whole = before is not None and before.status is Status.STORED and before.withdrawn is None
         try:
             fetched = await self._origin.fetch(name, before.validator if before and whole else "")
@@ -186,6 +174,7 @@ class _Sync:
             return
         if fetched is None and before is not None:
             before.version = version
+            self._state.put(name, before)
             return
         if fetched is not None:
             document = Document(version, kept, Status.STORED, validator=fetched.validator)
@@ -193,19 +182,19 @@ class _Sync:
             self._done.fetched += 1
 
 
-def _events(manifest: bytes, state: State) -> dict[str, str]:
+def _events(manifest: bytes, url: str) -> Iterator[tuple[str, str]]:
     """The file of each event that a manifest lists, with its timestamp."""
-    listed, events = 0, {}
+    listed = events = 0
     try:
         for uuid, about in _members(manifest):
             listed += 1
             if isinstance(about, dict) and UUID.match(uuid):
-                events[f"{uuid}.json"] = str(about.get("timestamp", ""))
+                events += 1
+                yield f"{uuid}.json", str(about.get("timestamp", ""))
     except (ValueError, RecursionError) as err:
-        raise UnavailableError(f"{state.url}: {MANIFEST} is no JSON object: {err}") from err
-    if not events and (listed or state.documents):
-        raise UnavailableError(f"{state.url}: {MANIFEST} lists no events, which cannot be right")
-    return events
+        raise UnavailableError(f"{url}: {MANIFEST} is no JSON object: {err}") from err
+    if listed and not events:
+        raise UnavailableError(f"{url}: {_NO_EVENTS}")
 
 
 def _members(data: bytes) -> Iterator[tuple[str, Any]]:

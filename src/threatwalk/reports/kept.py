@@ -8,7 +8,7 @@ from pathlib import Path
 from threatwalk.errors import DocumentError
 from threatwalk.reports import quarantine, store
 from threatwalk.reports.read import parse
-from threatwalk.reports.store import Document, State, Status
+from threatwalk.reports.state import Document, State, Status
 
 UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\Z")
 
@@ -29,7 +29,6 @@ class Synced:
 class Keeper:
     """Where the documents of one feed are kept, and the account of it."""
 
-    folder: Path
     state: State
     quarantined: Path
     done: Synced
@@ -42,14 +41,22 @@ class Keeper:
             document.status, document.reason = Status.QUARANTINED, str(err)
             quarantine.keep(self.quarantined, name, data, str(err))
             self.done.quarantined[name] = str(err)
-            store.put(self.folder, self.state, name, document, None)
+            store.put(self.state, name, document, None)
             return
         if not found:
             document.status = Status.NO_REPORT
-        store.put(self.folder, self.state, name, document, data if found else None)
+        store.put(self.state, name, document, data if found else None)
         if document.revoked:
-            store.withdraw(self.folder, document, datetime.now(UTC).isoformat(timespec="seconds"))
-            self.done.withdrawn += 1
+            self.withdraw(name, document)
+
+    def withdraw(self, name: str, document: Document) -> None:
+        store.withdraw(self.state, name, document, datetime.now(UTC).isoformat(timespec="seconds"))
+        self.done.withdrawn += 1
+
+    def withdraw_unlisted(self) -> None:
+        """Withdraw what the feed's list, as the state has it now, no longer names."""
+        for name, document in self.state.gone():
+            self.withdraw(name, document)
 
 
 def _describe(document: Document, name: str, data: bytes) -> int:

@@ -18,7 +18,7 @@ from threatwalk.errors import SettingsError, ThreatwalkError, UnavailableError
 from threatwalk.reports import store
 from threatwalk.reports.gather import plain
 from threatwalk.reports.kept import UUID, Keeper, Synced
-from threatwalk.reports.store import Document, Status
+from threatwalk.reports.state import Document, Status
 
 PAGE = 100  # events asked for at once
 PAGES = 100_000
@@ -71,11 +71,11 @@ def _run(keeper: Keeper, url: str, key: str, progress: Progress) -> Synced:
             newest = max(newest, _number(event.get("publish_timestamp")))
             _keep(keeper, event)
             progress(len(seen), len(seen))
-        store.save(keeper.folder, state)
+        store.save(state)
     _withdraw(keeper, server)
     state.validators[_SINCE] = str(newest)
     state.synced_at = datetime.now(UTC).isoformat(timespec="seconds")
-    store.save(keeper.folder, state)
+    store.save(state)
     if done.fetched or done.withdrawn:
         done.listed = len(seen)
     return done
@@ -116,7 +116,7 @@ def _events(found: object) -> list[dict[str, Any]]:
 def _keep(keeper: Keeper, event: dict[str, Any]) -> None:
     name = f"{event['uuid'].lower()}.json"
     version = str(_number(event.get("timestamp")))
-    known = keeper.state.documents.get(name)
+    known = keeper.state.get(name)
     if known is not None and known.version == version and known.withdrawn is None:
         return
     kept = store.file_name(keeper.state.feed, name)
@@ -127,15 +127,10 @@ def _keep(keeper: Keeper, event: dict[str, Any]) -> None:
 def _withdraw(keeper: Keeper, server: PyMISP) -> None:
     """Withdraw the events that the server's index of published events no longer has."""
     index = _events(server.search_index(published=True, minimal=True))
-    documents = keeper.state.documents
-    if not index and documents:
+    if not index and keeper.state.known():
         raise PyMISPError("lists no events, which cannot be right")
-    listed = {f"{event['uuid'].lower()}.json" for event in index}
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    for name, document in documents.items():
-        if name not in listed and document.withdrawn is None:
-            store.withdraw(keeper.folder, document, now)
-            keeper.done.withdrawn += 1
+    keeper.state.take_list((f"{event['uuid'].lower()}.json", "") for event in index)
+    keeper.withdraw_unlisted()
 
 
 def _number(raw: object) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,7 +16,7 @@ from taxii2client.v21 import Collection
 from threatwalk.errors import UnavailableError
 from threatwalk.reports import quarantine, store, taxii, taxii_objects
 from threatwalk.reports.kept import Keeper, Synced
-from threatwalk.reports.store import Document, Status
+from threatwalk.reports.state import Document, Status
 from threatwalk.reports.taxii_objects import Objects, instant, is_object
 
 PAGE = 1000  # objects asked for at once
@@ -41,10 +42,10 @@ async def sync(keeper: Keeper, url: str, key: str | None, *, begin_anew: bool, p
         UsageError, SettingsError: the URL is no readable collection, or the key is refused.
         StoreError: the disk.
     """
-    with taxii_objects.opened(keeper.folder / _OBJECTS) as objects:
+    with taxii_objects.opened(keeper.state.folder / _OBJECTS) as objects:
         if begin_anew:
             objects.forget()
-        store.save(keeper.folder, keeper.state)  # it names the place that the objects are of
+        store.save(keeper.state)  # it names the place that the objects are of
         key_name = f"THREATWALK_KEY_{keeper.state.feed.replace('-', '_').upper()}"
         with taxii.opened(url, key, key_name) as opened:
             return await _Run(keeper, objects, *opened, progress).run()
@@ -87,9 +88,9 @@ class _Run:
             raise
         self._settle(whole=whole)
         state.synced_at = datetime.now(UTC).isoformat(timespec="seconds")
-        store.save(self._keeper.folder, state)
+        store.save(state)
         if self._seen or not whole:
-            self._done.listed = sum(one.withdrawn is None for one in state.documents.values())
+            self._done.listed = state.present()
         return self._done
 
     async def _read(self) -> bool:
@@ -151,18 +152,19 @@ class _Run:
                 alone = all(item["type"] in _ABOUT_OTHERS for item in objects)
                 self._put(_page_name(page), [] if alone else objects)
             self._withdraw_others()
-        store.save(self._keeper.folder, self._keeper.state)
+        store.save(self._keeper.state)
         self._objects.settle(None if whole else made)
 
     def _put(self, name: str, objects: list[dict[str, Any]], *, whole: bool = True) -> None:
         """Keep a document as a bundle, unless it is what it was; one that is revoked or empty is withdrawn."""
         self._seen.add(name)
         state = self._keeper.state
-        known = state.documents.get(name)
+        known = state.get(name)
         if not objects or (
             objects[0]["type"] in taxii_objects.CONTAINERS and objects[0].get("revoked") is True
         ):
-            self._withdraw(known)
+            if known is not None and known.withdrawn is None:
+                self._keeper.withdraw(name, known)
             return
         id_ = f"bundle--{uuid5(NAMESPACE_URL, f'{state.feed}/{name}')}"
         data = orjson.dumps({"type": "bundle", "id": id_, "objects": objects})
@@ -176,20 +178,14 @@ class _Run:
         else:
             document.status, document.reason = Status.QUARANTINED, "refers to more than a document may hold"
             self._done.quarantined[name] = document.reason
-            store.put(self._keeper.folder, state, name, document, None)
-
-    def _withdraw(self, document: Document | None) -> None:
-        if document is not None and document.withdrawn is None:
-            store.withdraw(self._keeper.folder, document, datetime.now(UTC).isoformat(timespec="seconds"))
-            self._done.withdrawn += 1
+            store.put(state, name, document, None)
 
     def _withdraw_others(self) -> None:
         """What another collection gave, under the URL that this feed had before."""
         containers, pages = self._objects.kept()
-        names = {f"{id_}.json" for id_ in containers} | {_page_name(page) for page in pages}
-        for name, document in self._keeper.state.documents.items():
-            if name not in names:
-                self._withdraw(document)
+        names = chain((f"{id_}.json" for id_ in containers), map(_page_name, pages))
+        self._keeper.state.take_list((name, "") for name in names)
+        self._keeper.withdraw_unlisted()
 
 
 def _page_name(number: int) -> str:

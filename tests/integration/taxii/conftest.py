@@ -19,8 +19,8 @@ from tests.integration import http_server
 from tests.integration.http_server import Answer, HttpServer, Request
 
 from threatwalk.params import Feed, Form
-from threatwalk.reports import store
 from threatwalk.reports.feed import Synced, sync
+from threatwalk.reports.state import Document, opened
 
 TYPE = "application/taxii+json;version=2.1"
 PAGE = 3  # objects that each server gives at once, whatever is asked for
@@ -68,8 +68,10 @@ class Desk:
         return await sync(feed, reports=self.kept.parent, quarantined=self.quarantine.parent, key=key)
 
     @property
-    def state(self) -> store.State:
-        return store.load(self.kept)
+    def known(self) -> dict[str, Document]:
+        """What is known of each document, the withdrawn ones too."""
+        with opened(self.kept) as state:
+            return dict(state.documents())
 
     def documents(self) -> dict[str, set[str]]:
         """The values of the domains of each kept document."""

@@ -18,6 +18,7 @@ import pytest
 from threatwalk.errors import SettingsError, StoreError, UnavailableError, UsageError
 from threatwalk.reports import store, taxii, taxii_feed
 from threatwalk.reports.read import files, read
+from threatwalk.reports.state import State
 from threatwalk.reports.store import WITHDRAWN
 
 
@@ -66,7 +67,7 @@ async def test_a_newer_version_on_the_reference_server_replaces_and_a_revoked_on
 
     first, second = (f"{corpus.report(n, [])['id']}.json" for n in (1, 2))
     assert desk.documents()[first] == {"evil3.com"}
-    assert desk.state.documents[second].withdrawn
+    assert desk.known[second].withdrawn
     assert (desk.kept / WITHDRAWN / second).exists()
     assert second not in desk.documents()
     assert done.withdrawn == 1
@@ -157,7 +158,7 @@ async def test_a_report_gathers_what_comes_before_after_and_in_later_runs(
     await desk.sync(server.url)
 
     assert "page-000001.json" not in desk.documents()
-    assert desk.state.documents["page-000001.json"].withdrawn
+    assert desk.known["page-000001.json"].withdrawn
 
 
 def test_a_killed_process_loses_no_page(
@@ -317,21 +318,21 @@ async def test_documents_whose_state_was_not_written_are_made_again(
     server.add(*corpus.whole(1, [1]), corpus.domain(9))
     saves: list[int] = []
 
-    def save(folder: Path, state: store.State, really: Any = store.save) -> None:
+    def save(state: State, really: Any = store.save) -> None:
         saves.append(1)
         if len(saves) == 2:
             raise StoreError("the disk is full")
-        really(folder, state)
+        really(state)
 
     monkeypatch.setattr(store, "save", save)
     with pytest.raises(StoreError):
         await desk.sync(server.url)
-    assert desk.state.documents == {}
+    assert desk.known == {}
 
     done = await desk.sync(server.url)
 
     assert done.listed == 2
-    assert set(desk.state.documents) == set(desk.documents())
+    assert set(desk.known) == set(desk.documents())
     assert list(desk.documents().values()) == [{"evil1.com"}, {"evil9.com"}]
 
 

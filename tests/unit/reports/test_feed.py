@@ -12,7 +12,7 @@ from threatwalk.errors import ParamsError, UnavailableError
 from threatwalk.params import Feed, Form
 from threatwalk.reports import store
 from threatwalk.reports.feed import Synced, sync
-from threatwalk.reports.store import Status
+from threatwalk.reports.state import Document, Status, opened
 
 IDS = [f"5a3c2fcd-8328-42bb-a95e-4f4402de0b8{n}" for n in range(3)]
 
@@ -50,8 +50,14 @@ class Folder:
         return await sync(feed, reports=self.kept.parent, quarantined=self.quarantine.parent)
 
     @property
-    def state(self) -> store.State:
-        return store.load(self.kept)
+    def documents(self) -> dict[str, Document]:
+        with opened(self.kept) as state:
+            return dict(state.documents())
+
+    @property
+    def pending(self) -> dict[str, str]:
+        with opened(self.kept) as state:
+            return dict(state.pending())
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ async def test_a_first_sync_fetches_every_event_as_it_was_published(folder: Fold
     assert (done.listed, done.fetched, done.withdrawn) == (3, 3, 0)
     for uuid in IDS:
         assert (folder.kept / f"{uuid}.json").read_bytes() == (folder.root / f"{uuid}.json").read_bytes()
-    about = folder.state.documents[f"{IDS[0]}.json"]
+    about = folder.documents[f"{IDS[0]}.json"]
     assert (about.title, about.samples, about.published, about.status) == (
         "A threat",
         1,
@@ -101,7 +107,7 @@ async def test_a_withdrawn_event_is_marked_and_comes_back_when_it_is_listed_agai
     done = await folder.sync()
 
     assert done.withdrawn == 1
-    assert folder.state.documents[f"{IDS[0]}.json"].withdrawn is not None
+    assert folder.documents[f"{IDS[0]}.json"].withdrawn is not None
     assert (folder.kept / store.WITHDRAWN / f"{IDS[0]}.json").exists()
 
     folder.manifest[IDS[0]] = gone
@@ -109,7 +115,7 @@ async def test_a_withdrawn_event_is_marked_and_comes_back_when_it_is_listed_agai
     done = await folder.sync()
 
     assert done.fetched == 1
-    assert folder.state.documents[f"{IDS[0]}.json"].withdrawn is None
+    assert folder.documents[f"{IDS[0]}.json"].withdrawn is None
     assert (folder.kept / f"{IDS[0]}.json").exists()
     assert not (folder.kept / store.WITHDRAWN / f"{IDS[0]}.json").exists()
 
@@ -121,7 +127,7 @@ async def test_a_changed_event_replaces_its_older_self_and_says_which_revision_i
 
     await folder.sync()
 
-    about = folder.state.documents[f"{IDS[0]}.json"]
+    about = folder.documents[f"{IDS[0]}.json"]
     assert (about.version, about.revision, about.withdrawn) == ("2", "2", None)
     kept = [path for path in folder.kept.rglob("*.json") if IDS[0] in path.name]
     assert kept == [folder.kept / f"{IDS[0]}.json"]
@@ -141,7 +147,7 @@ async def test_a_report_that_says_itself_that_it_is_revoked_is_marked_and_put_as
     publish(revoked=True)
     done = await folder.sync(Form.FOLDER)
 
-    about = folder.state.documents["bundle.json"]
+    about = folder.documents["bundle.json"]
     assert done.withdrawn == 1
     assert about.withdrawn is not None
     assert about.title == "A threat"
@@ -152,7 +158,7 @@ async def test_a_report_that_says_itself_that_it_is_revoked_is_marked_and_put_as
     publish(modified="2020-02-02T00:00:00Z")
     await folder.sync(Form.FOLDER)
 
-    assert folder.state.documents["bundle.json"].withdrawn is None
+    assert folder.documents["bundle.json"].withdrawn is None
     assert (folder.kept / "bundle.json").exists()
 
 
@@ -167,7 +173,7 @@ async def test_a_malformed_event_is_quarantined_and_stops_nothing(folder: Folder
     assert not (folder.kept / f"{IDS[0]}.json").exists()
     kept = sorted(folder.quarantine.iterdir())
     assert kept[0].read_text() == broken
-    assert kept[1].read_text().strip() == folder.state.documents[f"{IDS[0]}.json"].reason
+    assert kept[1].read_text().strip() == folder.documents[f"{IDS[0]}.json"].reason
 
 
 async def test_a_quarantined_event_is_not_fetched_again_until_it_changes(folder: Folder) -> None:
@@ -207,7 +213,7 @@ async def test_a_listed_event_that_is_missing_is_tried_again(folder: Folder) -> 
     again = await folder.sync()
 
     assert (again.listed, again.fetched) == (None, 1)
-    assert folder.state.pending == {}
+    assert folder.pending == {}
 
 
 async def test_a_listed_event_that_stays_missing_makes_no_feed_unavailable(folder: Folder) -> None:
@@ -217,19 +223,19 @@ async def test_a_listed_event_that_stays_missing_makes_no_feed_unavailable(folde
     again = await folder.sync()
 
     assert list(again.failed) == [f"{IDS[0]}.json"]
-    assert folder.state.pending == {f"{IDS[0]}.json": "1"}
+    assert folder.pending == {f"{IDS[0]}.json": "1"}
 
 
 @pytest.mark.parametrize("manifest", ["{", "[]", "7", "{}", '{"../../x": {}}'])
 async def test_a_manifest_that_is_nonsense_changes_nothing(folder: Folder, manifest: str) -> None:
     await folder.sync()
-    before = folder.state
+    before = (folder.kept / ".state.db").read_bytes()
     (folder.root / "manifest.json").write_text(manifest)
 
     with pytest.raises(UnavailableError, match=r"manifest\.json"):
         await folder.sync()
 
-    assert folder.state == before
+    assert (folder.kept / ".state.db").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -265,7 +271,7 @@ async def test_a_folder_of_any_documents_is_a_feed(folder: Folder) -> None:
     done = await folder.sync(Form.FOLDER)
 
     assert done.fetched == 6
-    state = folder.state.documents
+    state = folder.documents
     assert state["notes.txt"].status is Status.NO_REPORT
     assert state["manifest.json"].status is Status.NO_REPORT
     assert (folder.kept / state["deep/a b.json"].file).exists()

@@ -1,31 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from threatwalk.errors import BusyError, StoreError
 from threatwalk.reports import quarantine, store
-from threatwalk.reports.store import Document, State, Status
-
-
-def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
-    state = State("feed", "http://x/", "green", "2026-01-01T00:00:00+00:00", {"manifest.json": 'etag "1"'})
-    state.documents["a.json"] = Document("1", "a.json", Status.QUARANTINED, reason="broken")
-
-    store.save(tmp_path, state)
-
-    assert store.load(tmp_path) == state
-
-
-def test_nothing_collected_is_an_empty_state(tmp_path: Path) -> None:
-    assert store.load(tmp_path / "feed") == State("feed")
-
-
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 9}', '{"format": 1, "documents": 7}'])
-def test_a_broken_state_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
-    (tmp_path / "state.json").write_text(text)
-
-    with pytest.raises(StoreError, match=r"state\.json"):
-        store.load(tmp_path)
+from threatwalk.reports.state import Document, Status, opened
 
 
 def test_a_write_that_fails_leaves_the_older_file_and_no_rest(tmp_path: Path) -> None:
@@ -52,24 +32,25 @@ def test_a_name_that_is_not_safe_is_replaced(name: str) -> None:
 
 
 def test_a_name_that_was_replaced_is_known_again(tmp_path: Path) -> None:
-    state = State("feed")
     kept = tmp_path / store.file_name("feed", "2026/a b.csv")
-    store.put(tmp_path, state, "2026/a b.csv", Document("1", kept.name, Status.STORED), b"evil.com")
-    assert store.published_name(kept) == kept.name
+    with opened(tmp_path, write=True) as state:
+        store.put(state, "2026/a b.csv", Document("1", kept.name, Status.STORED), b"evil.com")
+        assert store.published_name(kept) == kept.name
 
-    store.save(tmp_path, state)
+        store.save(state)
 
     assert store.published_name(kept) == "2026/a b.csv"
     assert store.published_name(tmp_path / "c.csv") == "c.csv"
 
 
 def test_a_withdrawn_document_is_put_aside_and_not_erased(tmp_path: Path) -> None:
-    state = State("feed")
-    store.put(tmp_path, state, "a.json", Document("1", "a.json", Status.STORED), b"{}")
+    document = Document("1", "a.json", Status.STORED)
+    with opened(tmp_path, write=True) as state:
+        store.put(state, "a.json", document, b"{}")
 
-    store.withdraw(tmp_path, state.documents["a.json"], "2026-01-01")
+        store.withdraw(state, "a.json", document, "2026-01-01")
 
-    assert state.documents["a.json"].withdrawn == "2026-01-01"
+        assert state.get("a.json") == replace(document, withdrawn="2026-01-01")
     assert not (tmp_path / "a.json").exists()
     assert (tmp_path / store.WITHDRAWN / "a.json").read_bytes() == b"{}"
 
@@ -101,10 +82,21 @@ def test_nothing_is_written_outside_quarantine(tmp_path: Path, name: str) -> Non
 def test_a_name_that_is_no_unicode_is_kept(tmp_path: Path) -> None:
     name = "\udcff/a.json"  # as Python names a file called FF in bytes
     kept = store.file_name("a", name)
-    state = store.State("a")
-    store.put(tmp_path, state, name, store.Document("1", kept, store.Status.STORED), b"{}")
-    store.save(tmp_path, state)
+    with opened(tmp_path, write=True) as state:
+        store.put(state, name, Document("1", kept, Status.STORED), b"{}")
+        store.save(state)
 
+        assert [known for known, _ in state.documents()] == [name]
     assert kept.isascii()
-    assert store.load(tmp_path).documents.keys() == {name}
     assert store.published_name(tmp_path / kept) == name
+
+
+def test_what_a_killed_sync_was_about_to_write_is_removed(tmp_path: Path) -> None:
+    with opened(tmp_path, write=True) as state:
+        store.put(state, "a.json", Document("1", "a.json", Status.STORED), b"{}")
+        store.save(state)
+        store.put(state, "b.json", Document("1", "b.json", Status.STORED), b"{}")
+
+    store.clean(tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", ".state.db"}
