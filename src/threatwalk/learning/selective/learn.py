@@ -63,6 +63,8 @@ def _member(
         lexicon,
         walks=max(1, how.environments // params.train.devices),
         gamma=how.gamma,
+        manner=manner,
+        excess_weight=params.reward.excess_weight,
         judge=lambda: Judge.of([copy.deepcopy(module.net).cpu().eval()], lexicon),
         progress=lambda: module.progress,
         rng=np.random.default_rng([params.seed, member, lightning.rank()]),

@@ -18,7 +18,7 @@ from threatwalk.learning.policy import Belief, Choice, View, action_of
 from threatwalk.learning.selective.cases import ENDLESS, Asked, Cases, Kept, Named
 from threatwalk.learning.selective.net import SelectiveNet
 from threatwalk.learning.selective.seen import SEEN_VERSION
-from threatwalk.learning.selective.walking import Judge, Manner, follow, questions
+from threatwalk.learning.selective.walking import Judge, Manner, Watch, follow, questions
 from threatwalk.learning.walks import Outcomes, Reach
 from threatwalk.sample import Sample
 
@@ -71,11 +71,21 @@ class SelectivePolicy:
         ]
 
     def follow(
-        self, data: Dataset, goals: Longs, heads: Longs, *, audit: bool, within: Reach, budget: int | None
+        self,
+        data: Dataset,
+        goals: Longs,
+        heads: Longs,
+        *,
+        audit: bool,
+        within: Reach,
+        budget: int | None,
+        watch: Watch | None = None,
     ) -> Outcomes:
         """Many walks over a compiled dataset."""
         judge = Judge.over(self.members, Lexicon.of(data.samples, self.vocabulary))
-        return follow(data, goals, heads, judge, self.manner, audit=audit, within=within, budget=budget)
+        return follow(
+            data, goals, heads, judge, self.manner, audit=audit, within=within, budget=budget, watch=watch
+        )
 
     def _judge(self, samples: Sequence[Sample]) -> Judge:
         return Judge.of(self.members, Lexicon.of(samples, self.vocabulary))

@@ -16,20 +16,22 @@ from torch import Tensor
 
 from threatwalk.learning.dataset import Bools, Dataset, Longs
 from threatwalk.learning.observe import Lexicon
+from threatwalk.learning.reward import clipped, level
 from threatwalk.learning.rollouts import Starts
 from threatwalk.learning.selective.cases import Cases, leading
 from threatwalk.learning.selective.lesson import Trails
 from threatwalk.learning.selective.seen import Bag, Scene, evidence, groups_of
-from threatwalk.learning.selective.walking import Judge, World
+from threatwalk.learning.selective.walking import Judge, Manner, World
 
-_BUDGETS = (3, 80)  # of half of the walks, log-uniform
+_BUDGETS = (3, 80)  # lookups, log-uniform, of a share of the walks
+_LIMITED = 0.6  # that share
 _LONGEST = 120  # lookups of the others
 _ROUNDS = 8
 _LARGEST = 600  # samples kept
 _RANDOM = 0.15  # the share of rounds whose questions are drawn at random
 _NOISE = 0.03  # of the other questions' values: about the worth of one sample in thirty
 _TOLD = 0.15  # the share of true candidates that are kept whatever the network believes
-_THRESHOLDS = (0.09, 0.09, 0.09, 0.09, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3)
+_STRICT, _STRICT_SHARE = 0.3, 0.2  # a share of the rounds keeps only what is believed in more
 _QUESTIONS = 400  # kept samples of one lesson
 _STRANGERS = 60  # candidates that do not belong, for each walk of a lesson; they stand for all
 
@@ -88,12 +90,15 @@ class Practice:
         *,
         walks: int,
         gamma: float,
+        manner: Manner,
+        excess_weight: float,
         judge: Callable[[], Judge],
         progress: Callable[[], float],
         rng: np.random.Generator,
     ) -> None:
         self._world = World(data, data.audit)
         self._data, self._lexicon, self._gamma, self._rng = data, lexicon, gamma, rng
+        self._manner, self._excess_weight = manner, excess_weight
         self._judge, self._progress = judge, progress
         train = data.goals("train")
         self._starts, self._trails = Starts.of(data, train), Trails.of(data, train)
@@ -109,10 +114,10 @@ class Practice:
             judge = self._judge()
             asking = self._asking()
             at, f = self._questions(judge)
+            silent = np.bincount(cases.kept.walk[at], minlength=cases.count) == 0
             self._world.ask(cases, self._goals, at, f)
             keeping = self._keeping(judge)
-            asked = np.bincount(cases.asked.walk[-len(at) :], minlength=cases.count) if len(at) else None
-            self._end(np.ones(cases.count, dtype=np.bool_) if asked is None else asked == 0)
+            self._end(silent)
             yield Lesson(asking, keeping, self.finished)
 
     def _asking(self) -> Asking:
@@ -154,10 +159,9 @@ class Practice:
             weight=_normal(weight),
         )
         belief = judge.belief(cases, found)
-        threshold = rng.choice(_THRESHOLDS, cases.count)[found.walk]
-        stays = (belief >= np.where(threshold > 0, threshold, 1 / 11)) | (
-            true & (rng.random(len(found)) < _TOLD)
-        )
+        strict = rng.random(cases.count) < _STRICT_SHARE
+        threshold = np.where(strict, _STRICT, self._manner.threshold)[found.walk]
+        stays = (belief >= threshold) | (true & (rng.random(len(found)) < _TOLD))
         cases.keep(found.select(stays), belief[stays])
         return lesson
 
@@ -173,7 +177,7 @@ class Practice:
         lost = (rng.random(cases.count) < _RANDOM)[cases.kept.walk[at]]
         value = np.where(lost, rng.random(len(at)), value)
         share, most = rng.uniform(0.2, 0.9), int(rng.integers(1, 8))
-        now = leading(cases, at, f, value, floor=0.004, share=share, most=most)
+        now = leading(cases, at, f, value, floor=self._manner.price / 2, share=share, most=most)
         return at[now], f[now]
 
     def _end(self, silent: Bools) -> None:
@@ -189,8 +193,8 @@ class Practice:
         goal = data.goal_size[self._goals]
         found_all = (hits == goal) & (self._rng.random(cases.count) < 0.5)
         ended = silent | found_all | (cases.left <= 0) | (cases.steps >= _ROUNDS) | (size > _LARGEST)
-        level = (hits - 0.1 * (size - hits)) / goal
-        self.scores += np.maximum(level[ended], -1).tolist()
+        score = clipped(level(hits, size, goal, excess_weight=self._excess_weight))
+        self.scores += score[ended].tolist()
         self.finished += int(ended.sum())
         self._start(np.flatnonzero(ended))
 
@@ -199,13 +203,13 @@ class Practice:
         self._goals[walks] = goals
         low, high = np.log(_BUDGETS)
         budget = np.exp(self._rng.uniform(low, high, len(walks))).astype(np.int64)
-        limited = self._rng.random(len(walks)) < 0.6
+        limited = self._rng.random(len(walks)) < _LIMITED
         self._cases.start(walks, heads.astype(np.int64), np.where(limited, budget, _LONGEST))
 
 
 def _normal(weight: NDArray[np.floating]) -> Tensor:
-    """Weights that sum to 1."""
-    return torch.from_numpy((weight / weight.sum()).astype(np.float32))
+    """Weights that sum to 1; all 0 where there is nothing to weigh."""
+    return torch.from_numpy((weight / max(weight.sum(), 1e-12)).astype(np.float32))
 
 
 def _moved(value: Any, device: torch.device) -> Any:

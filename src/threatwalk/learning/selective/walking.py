@@ -19,6 +19,10 @@ from threatwalk.learning.walks import Outcomes, Reach
 
 Floats = NDArray[np.float64]
 Embed = Callable[[Longs], Tensor]
+Doubted = tuple[Candidates, Floats]
+"""What was named and is not kept, with the last belief in it."""
+Watch = Callable[[Longs, Cases, Doubted], None]
+"""Looks on: (which walks, how they stand, what they doubt), at the start and after each round."""
 
 NOWHERE = Reach(*(np.empty(0, dtype=np.int64) for _ in range(3)))
 PASSES = 2  # as in `analysis.walk`: what was just kept may speak for what was not
@@ -87,17 +91,17 @@ def questions(cases: Cases, judge: Judge, manner: Manner) -> tuple[Longs, Longs,
     return at[now], f[now], value[now]
 
 
-def settle(cases: Cases, judge: Judge, threshold: float) -> None:
-    """Keep the candidates that are likely to belong."""
+def settle(cases: Cases, judge: Judge, threshold: float) -> Doubted:
+    """Keep the candidates that are likely to belong -> the others."""
     for _ in range(PASSES):
         candidates = cases.candidates()
-        if not len(candidates):
-            return
-        belief = judge.belief(cases, candidates)
+        belief = judge.belief(cases, candidates) if len(candidates) else np.empty(0)
         stays = belief >= threshold
+        doubted = candidates.select(~stays), belief[~stays]
         if not stays.any():
-            return
+            break
         cases.keep(candidates.select(stays), belief[stays])
+    return doubted
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def follow(
     within: Reach = NOWHERE,
     budget: int | None = None,
     floor: float | None = 0.1,
+    watch: Watch | None = None,
 ) -> Outcomes:
     """Walk from every trailhead until each walk ends; without `within`, nothing counts as reached.
 
@@ -147,13 +152,17 @@ def follow(
         cases = Cases(len(walks), data.accepts, data.kind)
         left = np.full(len(walks), ENDLESS if budget is None else budget)
         cases.start(np.arange(len(walks)), heads[walks], left)
+        if watch:
+            watch(walks, cases, (cases.candidates(), np.empty(0)))
         for _ in range(manner.rounds):
             at, f, _ = questions(cases, judge, manner)
             if not len(at):
                 break
             world.ask(cases, goals[walks], at, f)
-            settle(cases, judge, manner.threshold)
+            doubted = settle(cases, judge, manner.threshold)
             cases.running &= np.bincount(cases.kept.walk, minlength=len(walks)) <= largest[walks]
+            if watch:
+                watch(walks, cases, doubted)
         kept = cases.kept
         true = data.contains(goals[walks[kept.walk]], kept.sample)
         held = within.holds(walks[kept.walk] * len(data.kind) + kept.sample)
