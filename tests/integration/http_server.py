@@ -20,6 +20,9 @@ class HttpServer(ABC):
 
         class Handler(Request):
             protocol_version = server.protocol
+            disable_nagle_algorithm = (
+                True  # a body would wait 40 ms behind its headers, where a connection stays open
+            )
 
             def do_GET(self) -> None:
                 server.answer(self)

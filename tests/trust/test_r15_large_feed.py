@@ -128,7 +128,7 @@ def collecting(home: Path, params: Path) -> Iterator[Collecting]:
 
 @pytest.mark.timeout(1800)
 def test_a_large_feed_is_collected_piece_by_piece(trust: Trust, home: Path) -> None:
-    events = 100_000 if trust.full else 3_000
+    events = 100_000 if trust.full else 2_000
     publisher = Publisher(events)
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["feeds"] = [{"name": "large", "form": "misp", "url": publisher.url, "tlp": "clear"}]
@@ -139,7 +139,7 @@ def test_a_large_feed_is_collected_piece_by_piece(trust: Trust, home: Path) -> N
     try:
         with collecting(home, home / "params.yaml") as first:
             first.until(lambda: publisher.asked >= events * 0.15)
-            publisher.pause_s = 0.1  # it saves now and then, which is not to be missed
+            publisher.pause_s = 0.5  # it saves now and then, which is not to be missed
             first.until(lambda: known(folder) > 0)
         publisher.pause_s = 0.0
         saved = known(folder)

@@ -4,12 +4,13 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TextIO
 
-from threatwalk.errors import ParamsError, ThreatwalkError, UnavailableError
+from threatwalk.errors import ParamsError, StoreError, ThreatwalkError, UnavailableError
 from threatwalk.params import Feed, Form
 from threatwalk.reports import store, taxii_feed
 from threatwalk.reports.kept import UUID, Keeper, Synced
@@ -22,6 +23,7 @@ HASHES = "hashes.csv"
 IN_FLIGHT = 8
 _SAVE_EVERY_S = 5.0  # what a killed sync has fetched before is not fetched again
 _NO_EVENTS = f"{MANIFEST} lists no events, which cannot be right"
+_PIECE = 1 << 16  # characters of a manifest
 _BLANKS = re.compile(r"[ \t\r\n]*").match
 
 Progress = Callable[[int, int], None]
@@ -101,7 +103,7 @@ class _Sync:
         """Take down the events that a MISP feed lists, and give the list's validator; None: nothing has changed."""
         state = self._state
         try:
-            fetched = await self._origin.fetch(MANIFEST, state.validators.get(MANIFEST, ""))
+            validator = await self._download(MANIFEST)
         except MissingError as err:
             names = await self._origin.names() or {}
             self._done.listed = state.take_list(
@@ -111,12 +113,11 @@ class _Sync:
             if not self._done.listed:
                 raise UnavailableError(f"{state.url} holds no {MANIFEST}") from err
             return ""
-        if fetched is None:
-            return None
-        self._done.listed = state.take_list(_events(fetched.data, state.url))
-        if not self._done.listed and state.known():
-            raise UnavailableError(f"{state.url}: {_NO_EVENTS}")
-        return fetched.validator
+        if validator is not None:
+            self._done.listed = state.take_list(_events(state.folder / f".{MANIFEST}", state.url))
+            if not self._done.listed and state.known():
+                raise UnavailableError(f"{state.url}: {_NO_EVENTS}")
+        return validator
 
     async def _everything(self) -> str:
         names = await self._origin.names()
@@ -128,12 +129,27 @@ class _Sync:
     async def _hashes(self) -> None:
         """Keep the feed's index of values beside its events, where it has one."""
         try:
-            fetched = await self._origin.fetch(HASHES, self._state.validators.get(HASHES, ""))
+            validator = await self._download(HASHES)
         except (MissingError, UnavailableError):
             return
-        if fetched is not None:
-            store.write(self._state.folder / f".{HASHES}", fetched.data)
-            self._state.validators[HASHES] = fetched.validator
+        if validator is not None:
+            self._state.validators[HASHES] = validator
+
+    async def _download(self, name: str) -> str | None:
+        """Keep a file about all events beside them, hidden, and give its validator; None: it has not changed.
+
+        It grows with the feed, and is never in memory as a whole.
+        """
+        path = self._state.folder / f".{name}"
+        try:
+            known = self._state.validators.get(name, "")
+            fetched = await self._origin.fetch(name, known, into=store.part(path))
+        except OSError as err:
+            raise StoreError(f"{path} cannot be written: {err.strerror or err}") from err
+        if fetched is None:
+            return None
+        store.settle(path)
+        return fetched.validator
 
     async def _fetch_all(self, count: int, wanted: Iterator[tuple[str, str]]) -> None:
         done, saving_at = 0, monotonic() + _SAVE_EVERY_S
@@ -182,52 +198,73 @@ class _Sync:
             self._done.fetched += 1
 
 
-def _events(manifest: bytes, url: str) -> Iterator[tuple[str, str]]:
+def _events(manifest: Path, url: str) -> Iterator[tuple[str, str]]:
     """The file of each event that a manifest lists, with its timestamp."""
     listed = events = 0
     try:
-        for uuid, about in _members(manifest):
-            listed += 1
-            if isinstance(about, dict) and UUID.match(uuid):
-                events += 1
-                yield f"{uuid}.json", str(about.get("timestamp", ""))
+        with manifest.open(encoding="utf-8-sig") as file:
+            for uuid, about in _members(file):
+                listed += 1
+                if isinstance(about, dict) and UUID.match(uuid):
+                    events += 1
+                    yield f"{uuid}.json", str(about.get("timestamp", ""))
     except (ValueError, RecursionError) as err:
         raise UnavailableError(f"{url}: {MANIFEST} is no JSON object: {err}") from err
     if listed and not events:
         raise UnavailableError(f"{url}: {_NO_EVENTS}")
 
 
-def _members(data: bytes) -> Iterator[tuple[str, Any]]:
+def _members(file: TextIO) -> Iterator[tuple[str, Any]]:
     """The members of a JSON object, one in memory at a time: all together take ten times their text.
 
     Raises:
         ValueError: it is none.
     """
-    text = data.decode("utf-8-sig")
-    value_at = json.JSONDecoder().raw_decode
-    at = _blanks(text, 0)
-    if not text.startswith("{", at):
+    decode = json.JSONDecoder().raw_decode
+    text, at = "", 0
+
+    def sign() -> str:
+        """The next character that is no blank; "" at the end."""
+        nonlocal text, at
+        while True:
+            at = _BLANKS(text, at).end()  # type: ignore[union-attr] # it matches anywhere
+            if at < len(text):
+                return text[at]
+            text, at = file.read(_PIECE), 0
+            if not text:
+                return ""
+
+    def value() -> Any:
+        """The value that begins next; as much more is read as it needs."""
+        nonlocal text, at
+        sign()
+        while True:
+            with suppress(ValueError):
+                found, end = decode(text, at)
+                if end < len(text):  # else a number may go on
+                    at = end
+                    return found
+            piece = file.read(max(_PIECE, len(text)))
+            text, at = text[at:] + piece, 0
+            if not piece:
+                found, at = decode(text, at)
+                return found
+
+    if sign() != "{":
         raise ValueError("it does not begin as one")
-    at = _blanks(text, at + 1)
-    while not text.startswith("}", at):
-        key, at = value_at(text, at)
-        at = _blanks(text, at)
-        if not isinstance(key, str) or not text.startswith(":", at):
-            raise ValueError(f"no key and colon before character {at}")
-        value, at = value_at(text, _blanks(text, at + 1))
-        yield key, value
-        at = _blanks(text, at)
-        if text.startswith(",", at):
-            at = _blanks(text, at + 1)
-            if text.startswith("}", at):
-                raise ValueError(f"a comma before the end, at character {at}")
-        elif not text.startswith("}", at):
-            raise ValueError(f"no comma at character {at}")
-    if _blanks(text, at + 1) < len(text):
-        raise ValueError(f"more behind it, at character {at + 1}")
-
-
-def _blanks(text: str, at: int) -> int:
-    """Where blanks that begin at a place end."""
-    found = _BLANKS(text, at)
-    return found.end() if found else at
+    at += 1
+    while sign() != "}":
+        key = value()
+        if not isinstance(key, str) or sign() != ":":
+            raise ValueError(f"no key and colon: {str(key)[:80]!r}")
+        at += 1
+        yield key, value()
+        if sign() == ",":
+            at += 1
+            if sign() == "}":
+                raise ValueError(f"a comma at the end, behind {key[:80]!r}")
+        elif sign() != "}":
+            raise ValueError(f"no comma behind {key[:80]!r}")
+    at += 1
+    if sign():
+        raise ValueError("more behind it")

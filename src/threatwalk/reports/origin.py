@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from shutil import copyfileobj
+from typing import Any, BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -37,11 +39,12 @@ class Fetched:
 class Origin(Protocol):
     """`fetch` gives None where the document is as the validator says.
 
+    With `into` it writes the document there, and `data` is empty: what is large stays out of memory.
     It raises MissingError where there is none, UnavailableError where it cannot be had now.
     `names` gives every document with its version; None where an origin cannot list them.
     """
 
-    async def fetch(self, name: str, validator: str = "") -> Fetched | None: ...
+    async def fetch(self, name: str, validator: str = "", *, into: Path | None = None) -> Fetched | None: ...
 
     async def names(self) -> dict[str, str] | None: ...
 
@@ -84,7 +87,7 @@ class _Http:
     async def names(self) -> dict[str, str] | None:
         return None
 
-    async def fetch(self, name: str, validator: str = "") -> Fetched | None:
+    async def fetch(self, name: str, validator: str = "", *, into: Path | None = None) -> Fetched | None:
         url = self._base.join(URL(name))
         try:
             for _ in range(_REDIRECTS + 1):
@@ -92,7 +95,7 @@ class _Http:
                     url, headers=_conditions(validator), allow_redirects=False
                 ) as response:
                     if response.status not in _REDIRECTING or "Location" not in response.headers:
-                        return await _fetched(response, url)
+                        return await _fetched(response, url, into)
                     url = self._followed(url, response.headers["Location"])
         except (aiohttp.ClientError, ValueError, TimeoutError) as err:
             raise UnavailableError(f"{url} cannot be fetched: {err or type(err).__name__}") from err
@@ -120,7 +123,7 @@ def _conditions(validator: str) -> dict[str, str]:
             return {}
 
 
-async def _fetched(response: aiohttp.ClientResponse, url: URL) -> Fetched | None:
+async def _fetched(response: aiohttp.ClientResponse, url: URL, into: Path | None) -> Fetched | None:
     match response.status:
         case 200:
             pass
@@ -134,13 +137,30 @@ async def _fetched(response: aiohttp.ClientResponse, url: URL) -> Fetched | None
             )
         case status:
             raise UnavailableError(f"{url} answers {status} {response.reason or ''}".rstrip())
-    data = bytearray()
-    async for piece in response.content.iter_chunked(_CHUNK):
-        data += piece
-        if len(data) > LARGEST:
-            raise UnavailableError(f"{url} is larger than {LARGEST} bytes")
+    size = 0
+    with _taken(into) as file:
+        async for piece in response.content.iter_chunked(_CHUNK):
+            size += file.write(piece)
+            if size > LARGEST:
+                raise UnavailableError(f"{url} is larger than {LARGEST} bytes")
+        data = _data(file)
     etag, date = response.headers.get("etag"), response.headers.get("last-modified")
-    return Fetched(bytes(data), f"etag {etag}" if etag else f"date {date}" if date else "")
+    return Fetched(data, f"etag {etag}" if etag else f"date {date}" if date else "")
+
+
+def _taken(into: Path | None) -> BinaryIO:
+    """What a document is written to: a file, or memory."""
+    return BytesIO() if into is None else into.open("wb")
+
+
+def _data(file: BinaryIO) -> bytes:
+    return file.getvalue() if isinstance(file, BytesIO) else b""
+
+
+def _copied(source: BinaryIO, into: Path | None) -> bytes:
+    with closing(source), _taken(into) as file:
+        copyfileobj(source, file)
+        return _data(file)
 
 
 class _Folder:
@@ -153,7 +173,7 @@ class _Folder:
         found = (path for path in self._folder.rglob("*") if path.is_file() and not path.is_symlink())
         return {path.relative_to(self._folder).as_posix(): _version(path) for path in found}
 
-    async def fetch(self, name: str, validator: str = "") -> Fetched | None:
+    async def fetch(self, name: str, validator: str = "", *, into: Path | None = None) -> Fetched | None:
         path = self._folder / name
         try:
             if not path.resolve().is_relative_to(self._folder.resolve()) or not path.is_file():
@@ -163,7 +183,7 @@ class _Folder:
                 return None
             if path.stat().st_size > LARGEST:
                 raise UnavailableError(f"{path} is larger than {LARGEST} bytes")
-            return Fetched(await asyncio.to_thread(path.read_bytes), version)
+            return Fetched(await asyncio.to_thread(_copied, path.open("rb"), into), version)
         except (OSError, ValueError) as err:
             raise UnavailableError(f"{path} cannot be read: {err}") from err
 
@@ -202,7 +222,7 @@ class _Bucket:
             if not item["Key"].endswith("/")
         }
 
-    async def fetch(self, name: str, validator: str = "") -> Fetched | None:
+    async def fetch(self, name: str, validator: str = "", *, into: Path | None = None) -> Fetched | None:
         def download() -> Fetched:
             wanted = {"IfNoneMatch": validator} if validator else {}
             item = self._client.get_object(Bucket=self._bucket, Key=self._prefix + name, **wanted)
@@ -210,7 +230,7 @@ class _Bucket:
                 raise UnavailableError(
                     f"s3://{self._bucket}/{self._prefix}{name} is larger than {LARGEST} bytes"
                 )
-            return Fetched(item["Body"].read(), item["ETag"])
+            return Fetched(_copied(item["Body"], into), item["ETag"])
 
         return await self._told(download, self._prefix + name)
 

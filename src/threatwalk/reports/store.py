@@ -35,7 +35,7 @@ def save(state: State) -> None:
         StoreError: the disk.
     """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for path, was_new in zip(state.unsettled, pool.map(_settle, state.unsettled), strict=True):
+        for path, was_new in zip(state.unsettled, pool.map(settle, state.unsettled), strict=True):
             if was_new:
                 (state.folder / WITHDRAWN / path.name).unlink(missing_ok=True)
     state.unsettled.clear()
@@ -46,31 +46,31 @@ def save(state: State) -> None:
 def write(path: Path, data: bytes) -> None:
     """Write a file as a whole or not at all; raises StoreError."""
     _write(path, data)
-    _settle(path)
+    settle(path)
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = _part(path)
+    unnamed = part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
+        unnamed.write_bytes(data)
     except OSError as err:
         with suppress(OSError):
-            part.unlink()
+            unnamed.unlink()
         raise StoreError(f"{path} cannot be written: {err.strerror or err}") from err
 
 
-def _settle(path: Path) -> bool:
+def settle(path: Path) -> bool:
     """Give what was written its name once it is on the disk; False where that was done already."""
-    part = _part(path)
+    unnamed = part(path)
     try:
-        _sync(part)
-        part.replace(path)
+        _sync(unnamed)
+        unnamed.replace(path)
     except FileNotFoundError:
         return False
     except OSError as err:
         with suppress(OSError):
-            part.unlink()
+            unnamed.unlink()
         raise StoreError(f"{path} cannot be written: {err.strerror or err}") from err
     return True
 
@@ -83,7 +83,8 @@ def _sync(path: Path) -> None:
         os.close(number)
 
 
-def _part(path: Path) -> Path:
+def part(path: Path) -> Path:
+    """Where a file is written before it gets its name."""
     return path.with_name(f".{path.name}.part")
 
 
@@ -117,7 +118,7 @@ def withdraw(state: State, name: str, document: Document, at: str) -> None:
     """Mark a document as taken back and put it aside, out of every later dataset."""
     document.withdrawn = at
     kept = state.folder / document.file
-    _settle(kept)
+    settle(kept)
     if kept.exists():
         (state.folder / WITHDRAWN).mkdir(exist_ok=True)
         kept.replace(state.folder / WITHDRAWN / document.file)

@@ -244,9 +244,15 @@ async def test_a_manifest_that_is_nonsense_changes_nothing(folder: Folder, manif
      lambda text: text.replace(":", "", 1), lambda text: "[" + text + "]"],
     ids=["more behind it", "two commas", "cut off", "a comma at the end", "no colon", "in a list"],
 )  # fmt: skip
-async def test_a_manifest_is_json_or_nothing(folder: Folder, spoilt: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("piece", [1, 1 << 16])
+async def test_a_manifest_is_json_or_nothing(
+    folder: Folder, spoilt: Callable[[str], str], piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threatwalk.reports.feed._PIECE", piece)  # it is read in pieces
     path = folder.root / "manifest.json"
-    good = json.dumps(folder.manifest, indent=2)
+    good = json.dumps(
+        {"a number": 12345, **folder.manifest, "\u00e9\ud800": [-1.5e3, {"deep": '}\\",'}]}, indent=2
+    )
     path.write_text(spoilt(good))
 
     with pytest.raises(UnavailableError, match=r"manifest\.json is no JSON object"):
