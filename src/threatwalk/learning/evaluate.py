@@ -1,6 +1,6 @@
 """Every policy on held-out reports: BENCH's table, with intervals, budgets and the leak audit both ways."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ from threatwalk.learning import oracle, playbooks
 from threatwalk.learning.dataset import Dataset, Longs, trailheads
 from threatwalk.learning.policy import Policy
 from threatwalk.learning.reward import clipped, level
+from threatwalk.learning.scored import REACHABLE, SCORES, Scored
 from threatwalk.learning.walks import Decide, Outcomes, Reach, by_policy, by_script, follow, reach
 from threatwalk.params import Params
 
@@ -18,8 +19,6 @@ Floats = NDArray[np.float64]
 Row = dict[str, Any]
 Say = Callable[[str], None]
 
-SCORES = ("reward", "precision", "recall", "f1", "lookups", "samples")
-REACHABLE = ("reachable_reward", "reachable_recall", "reachable_f1")
 WITH_INTERVAL = ("reward", "f1")
 BEAM_CHECK = 64  # the wider beam that the oracle is held against ...
 BEAM_WALKS = 60  # ... on so many walks
@@ -103,8 +102,11 @@ def table(
     *,
     part: str = "test",
     say: Say = lambda _line: None,
+    keep: Callable[[Scored], None] = lambda _scored: None,
 ) -> dict[str, Any]:
     """Every policy, at every budget, with the audit on and off, and the rows that say whether it counts.
+
+    `keep` is handed what each walk scored, row by row.
 
     `rows`: one for each (policy, budget, audit); `held_out`: the rows without a budget, audited as
     the dataset says, by policy; `world`: see `world_rows`; `walks`, `reports`, `groups`: how many.
@@ -115,13 +117,9 @@ def table(
     for audit in (data.audit, not data.audit):
         say(f"closure and oracle, audit {'on' if audit else 'off'}")
         within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=audit)
-        for name, walked in _everybody(held, policies, within, audit, styled):
-            say(f"{name}, audit {'on' if audit else 'off'}")
-            rows += [
-                _row(held, name, scores(held, walked(budget), within), budget=budget, audit=audit)
-                for budget in (None, *params.evaluate.budgets)
-            ]
-        rows.append(_row(held, CEILING, scores(held, _all_reached(within), within), budget=None, audit=audit))
+        for scored in _scored(held, policies, within, audit, styled, say):
+            keep(scored)
+            rows.append(_row(held, scored))
         if audit == data.audit:
             world = _shares(held, within)
     held_out = {row["policy"]: row for row in rows if row["budget"] is None and row["audit"] == data.audit}
@@ -135,6 +133,16 @@ def table(
         "dataset": data.digest,
         "filters": list(data.filters),
     }
+
+
+def _scored(
+    held: Held, policies: Sequence[Policy], within: Reach, audit: bool, styled: Decide | None, say: Say
+) -> Iterator[Scored]:
+    for name, walked in _everybody(held, policies, within, audit, styled):
+        say(f"{name}, audit {'on' if audit else 'off'}")
+        for budget in (None, *held.params.evaluate.budgets):
+            yield Scored(name, budget, audit, held.group, scores(held, walked(budget), within))
+    yield Scored(CEILING, None, audit, held.group, scores(held, _all_reached(within), within))
 
 
 def _everybody(
@@ -225,11 +233,11 @@ def _all_reached(within: Reach) -> Outcomes:
     return Outcomes(within.size, within.size, within.size, within.lookups, np.zeros_like(within.size))
 
 
-def _row(held: Held, name: str, each: dict[str, Floats], *, budget: int | None, audit: bool) -> Row:
-    row: Row = {"policy": name, "budget": budget, "audit": audit}
-    row |= {score: float(each[score].mean()) for score in (*SCORES, *REACHABLE)}
+def _row(held: Held, scored: Scored) -> Row:
+    row: Row = {"policy": scored.policy, "budget": scored.budget, "audit": scored.audit}
+    row |= {score: float(scored.each[score].mean()) for score in (*SCORES, *REACHABLE)}
     for score in WITH_INTERVAL:
-        row[f"{score}_low"], row[f"{score}_high"] = held.interval(each[score])
+        row[f"{score}_low"], row[f"{score}_high"] = held.interval(scored.each[score])
     return row
 
 

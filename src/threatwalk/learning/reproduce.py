@@ -86,7 +86,7 @@ def figure8(agents: Mapping[str, Mapping[str, Band]], path: Path) -> None:
         axes.grid(alpha=0.2)
     panels[0].set_ylabel("reward, eq. (4), clipped at −1")
     panels[0].legend(fontsize="small")
-    _save(figure, path)
+    save(figure, path)
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,15 @@ def figure7(trailhead: str, moments: Sequence[Moment], path: Path) -> None:
         more = [f"and {len(moment.added) - 6} more"] if len(moment.added) > 6 else []
         text = "\n".join([f"{moment.size} samples", *shown, *more])
         axes.text(x + 3.2, 1.8, text, ha="center", va="center", fontsize=6, bbox=box)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _short(text: str) -> str:
     return (text if len(text) <= 28 else f"{text[:25]}...").replace("$", r"\$")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """As a PNG whose bytes depend on what is drawn alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     figure.savefig(part, format="png", dpi=120, metadata={"Software": None})

@@ -9,10 +9,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from threatwalk.errors import DataError
-from threatwalk.learning import baselines, playbooks, stored
+from threatwalk.learning import baselines, playbooks, scored, stored
 from threatwalk.learning.dataset import Dataset
-from threatwalk.learning.evaluate import REACHABLE, SCORES, table
+from threatwalk.learning.evaluate import table
 from threatwalk.learning.policy import Policy
+from threatwalk.learning.reproduce import save
+from threatwalk.learning.scored import REACHABLE, SCORES, Scored
 from threatwalk.params import Params
 
 ORDER = (
@@ -33,9 +35,12 @@ def run(
     result: Path,
     metrics: Path,
     figure: Path,
+    walks: Path | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Read `compiled`, the policies in `models` and the CSVs in `curves`; write three files.
+
+    Where `walks` is given, what each walk scored is written there as well (`learning.scored`).
 
     Raises:
         DataError: the dataset holds no held-out report, or a curve cannot be read.
@@ -44,7 +49,10 @@ def run(
     data = Dataset.load(compiled)
     if not len(data.goals("test")):
         raise DataError(f"{compiled} holds no held-out report: raise split.test or give more reports")
-    found = table(data, policies(data, params, models), params, say=say)
+    each: list[Scored] = []
+    found = table(data, policies(data, params, models), params, say=say, keep=each.append)
+    if walks is not None:
+        scored.save(each, walks)
     _write(result, json.dumps(found, indent=1) + "\n")
     _write(metrics, json.dumps(flat(found), indent=1) + "\n")
     _draw(_curves(curves), found["held_out"], figure)
@@ -108,10 +116,7 @@ def _draw(curves: Mapping[str, Curve], held_out: Mapping[str, Mapping[str, float
     axes.set_ylabel("reward, eq. (4), clipped at −1")
     axes.legend(fontsize="small", ncols=2)
     axes.grid(alpha=0.2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", metadata={"Software": None})
-    part.replace(path)
+    save(figure, path)
 
 
 def _cycle(count: int) -> Sequence[str]:
