@@ -46,7 +46,7 @@ class Step:
 class Analysis:
     """One finished walk from one trailhead. `samples` in the order found, the trailhead first.
 
-    `pivots` are those of all questions in the order asked. `values` are the best actions at the
+    `values` are the best actions at the
     moment of stopping, where the policy was still asked. `model` names what walked (version and
     digest of the champion, None: not from the registry); `budget` is in lookups, None: no limit.
     `held_back` are the filters that could not be chosen at all, `benign` the samples that are known to be no
@@ -58,7 +58,6 @@ class Analysis:
     policy: str
     steps: tuple[Step, ...]
     samples: tuple[Sample, ...]
-    pivots: tuple[Pivot, ...]
     stopped: Stopped
     tlp: Tlp
     pap: Pap
@@ -71,6 +70,13 @@ class Analysis:
     benign: tuple[tuple[Sample, str], ...] = ()
     beliefs: tuple[tuple[Sample, float], ...] = ()
     doubted: tuple[tuple[Sample, float], ...] = ()
+
+    @property
+    def pivots(self) -> tuple[Pivot, ...]:
+        """All that leads from one of the samples to another, in the order asked: not what was named and not kept."""
+        known = frozenset(self.samples)
+        said = (p for step in self.steps for q in step.questions for p in q.answer.pivots)
+        return tuple(p for p in said if p.found in known and p.origin in known)
 
     @property
     def lookups(self) -> int:

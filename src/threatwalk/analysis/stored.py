@@ -113,7 +113,6 @@ def _analysis(raw: dict[str, Any]) -> Analysis:
         policy=raw["policy"],
         steps=steps,
         samples=_samples(raw["samples"]),
-        pivots=tuple(p for step in steps for q in step.questions for p in q.answer.pivots),
         stopped=Stopped(raw["stopped"]),
         tlp=Tlp(raw["tlp"]),
         pap=Pap(raw["pap"]),

@@ -121,7 +121,6 @@ async def analyze(
         policy=policy.name,
         steps=tuple(state.steps),
         samples=tuple(state.samples),
-        pivots=tuple(p for step in state.steps for q in step.questions for p in q.answer.pivots),
         stopped=stopped,
         tlp=tlp,
         pap=pap,

@@ -49,7 +49,6 @@ def analyses(draw: st.DrawFn) -> Analysis:
         policy=draw(st.text()),
         steps=walked,
         samples=draw(st.lists(samples, max_size=5).map(tuple)),
-        pivots=tuple(p for step in walked for q in step.questions for p in q.answer.pivots),
         stopped=draw(st.sampled_from(Stopped)),
         tlp=draw(st.sampled_from(Tlp)),
         pap=draw(st.sampled_from(Pap)),
@@ -74,7 +73,7 @@ def test_an_analysis_comes_back_as_it_was(analysis: Analysis) -> None:
 def test_a_lone_surrogate_in_a_file_name_survives() -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     odd = Sample(Kind.FILENAME, "a\ud800b")
-    analysis = Analysis(odd, "p", (), (odd,), (), Stopped.POLICY, Tlp.RED, Pap.RED, moment, moment)
+    analysis = Analysis(odd, "p", (), (odd,), Stopped.POLICY, Tlp.RED, Pap.RED, moment, moment)
 
     assert loads(dumps(analysis).encode("ascii")) == analysis
 

@@ -8,7 +8,7 @@ import pytest
 
 from threatwalk.analysis.analysis import Analysis
 from threatwalk.analysis.walk import analyze
-from threatwalk.learning.policy import Choice, View
+from threatwalk.learning.policy import Belief, Choice, Policy, View
 from threatwalk.params import Combine
 from threatwalk.pivot import Answer, Outcome, Pivot
 from threatwalk.reports.report import Pap, Tlp
@@ -24,6 +24,23 @@ class AsksAll:
 
     def choose(self, view: View) -> Choice:
         return Choice(view.mask, ((view.mask, 0.31), (1, 0.2), (0, 0.0)))
+
+
+class Doubts(AsksAll):
+    """Selective: puts every question once, and believes in half of what it is told."""
+
+    name = "selective"
+    rounds = 3
+
+    def choose(self, view: View) -> Choice:
+        put = {(one.filter, one.sample) for one in view.asked}
+        able = ((i, s) for i in range(1, len(FILTERS) + 1) for s in view.samples)
+        return Choice(view.mask, ((view.mask, 0.31),), tuple(one for one in able if one not in put))
+
+    def judge(self, view: View) -> list[Belief]:
+        named = {s for one in view.asked for s in one.found or ()} - set(view.samples)
+        chance = {s: random.Random(repr(s)).random() for s in sorted(named)}
+        return [Belief(s, p, 1, kept=p >= 0.5) for s, p in chance.items()]
 
 
 class World:
@@ -78,10 +95,17 @@ class World:
                 return sample(Kind.FILENAME, f"invoice-{number}.exe")
 
 
-async def walked(world: World, *, budget: int | None = 80, steps: int = 4, tlp: Tlp = Tlp.AMBER) -> Analysis:
+async def walked(
+    world: World,
+    policy: Policy | None = None,
+    *,
+    budget: int | None = 80,
+    steps: int = 4,
+    tlp: Tlp = Tlp.AMBER,
+) -> Analysis:
     return await analyze(
         sample(Kind.HOSTNAME, "start.evil.example.com"),
-        AsksAll(),
+        policy or AsksAll(),
         world,
         filters=FILTERS,
         accepts=lambda name: KINDS,
@@ -98,3 +122,9 @@ async def walked(world: World, *, budget: int | None = 80, steps: int = 4, tlp: 
 @pytest.fixture
 async def analysis() -> Analysis:
     return await walked(World(4))
+
+
+@pytest.fixture
+async def selective() -> Analysis:
+    """A walk that was told more than it keeps."""
+    return await walked(World(4), Doubts())

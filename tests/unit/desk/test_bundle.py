@@ -28,9 +28,7 @@ def analysis_of(*pivots: Pivot, tlp: Tlp = Tlp.AMBER) -> Analysis:
     )
     samples = tuple(dict.fromkeys([trailhead, *(p.found for p in pivots)]))
     steps = (Step(1, ("dns",), questions, samples[1:]),) if pivots else ()
-    return Analysis(
-        trailhead, "playbook", steps, samples, pivots, Stopped.POLICY, tlp, Pap.GREEN, MOMENT, MOMENT
-    )
+    return Analysis(trailhead, "playbook", steps, samples, Stopped.POLICY, tlp, Pap.GREEN, MOMENT, MOMENT)
 
 
 def objects(analysis: Analysis, kind: str) -> list[Any]:
@@ -71,6 +69,18 @@ async def test_stix2_reads_the_bundle_and_every_reference_is_in_it(analysis: Ana
         o["id"] for o in raw["objects"] if o["type"] not in {"identity", "marking-definition", "grouping"}
     }
     assert set(grouping["object_refs"]) == listed
+
+
+async def test_what_was_doubted_is_not_in_the_bundle(selective: Analysis) -> None:
+    values = {
+        o.get("value") or o.get("name")
+        for o in json.loads(dumps(bundle(selective, author="CERT", created=MOMENT)))["objects"]
+    }
+
+    doubted = {s.value for s, _ in selective.doubted if s.kind not in (Kind.MD5, Kind.SHA1, Kind.SHA256)}
+    assert doubted
+    assert not doubted & values
+    assert {s.value for s in selective.samples if s.kind is Kind.IPV4} <= values
 
 
 async def test_every_sample_and_every_pair_of_pivots_is_there(analysis: Analysis) -> None:

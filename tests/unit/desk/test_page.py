@@ -92,6 +92,15 @@ async def test_every_sample_question_and_reason_is_on_the_page(analysis: Analysi
     assert "run_everything" in made
 
 
+async def test_what_was_doubted_stands_apart_with_its_probability(selective: Analysis) -> None:
+    made = page(selective, author="CERT")
+
+    graph = json.loads(re.findall(r'id="walk">(.*?)</script>', made, re.DOTALL)[0])
+    assert len(graph["nodes"]) == len(selective.samples) > 5
+    assert f"{len(selective.doubted)} more were named and not kept" in made
+    assert made.count("belongs: ") == len(selective.samples) + len(selective.doubted)
+
+
 async def test_a_walk_without_a_step_has_a_page_too() -> None:
     made = page(await walked(World(1), budget=0), author="CERT")
 
