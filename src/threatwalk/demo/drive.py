@@ -103,6 +103,11 @@ def run_job(job: Job, ports: Ports) -> dict[str, Any]:
         for service in services:
             service.stop()
     journal.tell("all services are stopped")
+    if summary["analysed"] < summary["queued"]:
+        raise DataError(
+            f"only {summary['analysed']} of {summary['queued']} indicators were analysed: "
+            f"the log of the DAG analyze, below {job.home / 'airflow' / 'logs'}, says why"
+        )
     return summary
 
 

@@ -54,12 +54,7 @@ def real(home: Path, ports: Ports, project: Path, corpus: Path) -> dict[str, Any
     env = platform_environment(
         home, ports, project, THREATWALK_OFFLINE="1", DATASETS_REMOTE=str(home / "datasets.git")
     )
-    values = dict(VALUES)
-    values["feeds"] = [
-        {"name": name, "form": "folder", "url": str(corpus / name), "tlp": "clear"}
-        for name in ("reports", "tweetfeed")
-        if (corpus / name).is_dir()
-    ]
+    values = {**VALUES, "feeds": feeds(corpus)}
 
     def start(job: Job, journal: Journal) -> Sequence[Service]:
         if (corpus / "answers").is_dir():
@@ -71,6 +66,15 @@ def real(home: Path, ports: Ports, project: Path, corpus: Path) -> dict[str, Any
         return []
 
     return run_job(Job("real", home, project, values, env, start, _queue, _variants, TIMEOUTS_S), ports)
+
+
+def feeds(corpus: Path) -> list[dict[str, str]]:
+    """What there is to collect, as `feeds` of the parameters."""
+    return [
+        {"name": name, "form": "folder", "url": str(corpus / name), "tlp": "clear"}
+        for name in ("reports", "tweetfeed")
+        if (corpus / name).is_dir()
+    ]
 
 
 def _variants(job: Job, dataset: Path, journal: Journal) -> dict[str, Any]:
