@@ -14,7 +14,7 @@ from threatwalk.learning.observe import Lexicon, Vocabulary
 from threatwalk.learning.selective.cases import ENDLESS, Cases
 from threatwalk.learning.selective.net import SelectiveNet
 from threatwalk.learning.selective.policy import SelectivePolicy
-from threatwalk.learning.selective.walking import Judge, Manner, questions, settle
+from threatwalk.learning.selective.walking import Judge, Manner, settle, weighed
 from threatwalk.learning.selective.walking import World as Archive
 from threatwalk.params import Combine
 from threatwalk.reports.report import Pap, Tlp
@@ -62,10 +62,10 @@ def test_the_live_walk_and_the_batched_one_agree(seed: int, head: int, budget: i
     case.start(ONE, np.array([head]), np.array([ENDLESS if budget is None else budget]))
     judge = Judge.over(walks.members, Lexicon.of(POOL, WORDS))
     for _ in range(walks.rounds):
-        at, f, _ = questions(case, judge, walks.manner)
-        if not len(at):
+        at, f, _, now = weighed(case, judge, walks.manner)
+        if not now.any():
             break
-        Archive(data, audit=False).ask(case, ONE, at, f)
+        Archive(data, audit=False).ask(case, ONE, at[now], f[now])
         settle(case, judge, walks.manner.threshold)
 
     assert live.samples == tuple(POOL[i] for i in case.kept.sample)

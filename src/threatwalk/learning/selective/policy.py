@@ -18,11 +18,12 @@ from threatwalk.learning.policy import Belief, Choice, View, action_of
 from threatwalk.learning.selective.cases import ENDLESS, Asked, Cases, Kept, Named
 from threatwalk.learning.selective.net import SelectiveNet
 from threatwalk.learning.selective.seen import SEEN_VERSION
-from threatwalk.learning.selective.walking import Judge, Manner, Watch, follow, questions
+from threatwalk.learning.selective.walking import Judge, Manner, Watch, follow, weighed
 from threatwalk.learning.walks import Outcomes, Reach
 from threatwalk.sample import Sample
 
 ENCODING = f"{FEATURES_VERSION}+{SEEN_VERSION}"
+_TOLD = 5  # values that a choice names
 _WALK = np.zeros(1, dtype=np.int64)  # the one walk of a view
 
 
@@ -42,20 +43,18 @@ class SelectivePolicy:
         return self.manner.rounds
 
     def choose(self, view: View) -> Choice:
-        """The questions to put now; none: stop. Its values are each filter's best question's."""
+        """The questions to put now; none: stop. The values are those of each filter's best question, put or not."""
         case, samples = self._case(view)
-        judge = self._judge(samples)
-        at, f, worth = questions(case, judge, self.manner)
-        asked = tuple((int(i) + 1, samples[case.kept.sample[k]]) for i, k in zip(f, at, strict=True))
+        at, f, worth, now = weighed(case, self._judge(samples), self.manner)
         best: dict[int, float] = {}
-        for (number, _), value in zip(asked, worth.tolist(), strict=True):
-            best[number] = max(best.get(number, value), value)
-        ranked = sorted(best.items(), key=lambda one: (-one[1], one[0]))
-        values = tuple((action_of([number]), value) for number, value in ranked)
+        for i, value in zip(f.tolist(), worth.tolist(), strict=True):
+            best[i] = max(best.get(i, value), value)
+        ranked = sorted(best.items(), key=lambda one: (-one[1], one[0]))[:_TOLD]
+        put = sorted(zip(f[now].tolist(), at[now].tolist(), strict=True))
         return Choice(
-            action_of(best),
-            values,
-            tuple(sorted(asked, key=lambda one: (one[0], view.samples.index(one[1])))),
+            action_of({i + 1 for i, _ in put}),
+            tuple((action_of([i + 1]), value) for i, value in ranked),
+            tuple((i + 1, view.samples[k]) for i, k in put),
         )
 
     def judge(self, view: View) -> list[Belief]:

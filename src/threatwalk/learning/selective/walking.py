@@ -82,13 +82,13 @@ class Judge:
         return (total / len(self._members)).numpy().astype(np.float64)
 
 
-def questions(cases: Cases, judge: Judge, manner: Manner) -> tuple[Longs, Longs, Floats]:
-    """What every running walk asks next: (index into kept, filter, worth); a walk that asks nothing stops."""
+def weighed(cases: Cases, judge: Judge, manner: Manner) -> tuple[Longs, Longs, Floats, Bools]:
+    """Every open question, (index into kept, filter), its worth, and whether it is put next; who puts none stops."""
     at, f = cases.open()
     value = judge.worth(cases)[at, f]
     now = leading(cases, at, f, value, floor=manner.price, share=manner.share, most=manner.most)
     cases.running[:] &= np.bincount(cases.kept.walk[at[now]], minlength=cases.count) > 0
-    return at[now], f[now], value[now]
+    return at, f, value, now
 
 
 def settle(cases: Cases, judge: Judge, threshold: float) -> Doubted:
@@ -155,10 +155,10 @@ def follow(
         if watch:
             watch(walks, cases, (cases.candidates(), np.empty(0)))
         for _ in range(manner.rounds):
-            at, f, _ = questions(cases, judge, manner)
-            if not len(at):
+            at, f, _, now = weighed(cases, judge, manner)
+            if not now.any():
                 break
-            world.ask(cases, goals[walks], at, f)
+            world.ask(cases, goals[walks], at[now], f[now])
             doubted = settle(cases, judge, manner.threshold)
             cases.running &= np.bincount(cases.kept.walk, minlength=len(walks)) <= largest[walks]
             if watch:
