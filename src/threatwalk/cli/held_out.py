@@ -1,6 +1,6 @@
 """The table of `threatwalk evaluate`, for people."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,9 +10,14 @@ from rich.table import Table
 Row = Mapping[str, Any]
 
 
-def show(found: Mapping[str, Any], console: Console) -> None:
-    """Print the held-out rows of every budget, then the rows that say whether the world counts."""
+def show(found: Mapping[str, Any], console: Console, title: str = "") -> None:
+    """Print the held-out rows of every budget, then the rows that say whether the world counts.
+
+    `found` is of one evaluation, or of a benchmark, which has figures and several worlds.
+    """
     audit = next(iter(found["held_out"].values()))["audit"]
+    if title:
+        console.print(f"[bold]{title}[/]")
     console.print(
         f"{found['walks']} walks over {found['reports']} held-out reports in {found['groups']} groups, "
         f"leak audit {'on' if audit else 'off'}\n"
@@ -21,7 +26,14 @@ def show(found: Mapping[str, Any], console: Console) -> None:
     for budget in dict.fromkeys(row["budget"] for row in rows):
         title = "without a budget" if budget is None else f"with {budget} lookups"
         console.print(_scores(title, (row for row in rows if row["budget"] == budget)))
-    console.print(_world(found["world"]))
+    worlds = found.get("worlds") or [found]
+    console.print(_world([world["world"] for world in worlds]))
+    for world in found.get("worlds", ()):
+        generator = f", generator {world['generator']}" if world["generator"] else ""
+        console.print(f"seed {world['seed']}: dataset {world['dataset'][:16]}{generator}", soft_wrap=True)
+    if found.get("figures"):
+        console.print(_figures(found["figures"]))
+        console.print(f"Intervals: {found['how']}.")
 
 
 def _scores(title: str, rows: Iterable[Row]) -> Table:
@@ -45,13 +57,28 @@ def _scores(title: str, rows: Iterable[Row]) -> Table:
     return table
 
 
-def _world(rows: Iterable[Row]) -> Table:
+def _world(worlds: Sequence[Sequence[Row]]) -> Table:
+    """One column of values for each world."""
     table = Table(
         title="the world: does it count?", title_justify="left", title_style="bold", box=SIMPLE_HEAD
     )
-    for name in ("row", "value", "from", "to", ""):
+    names = ["value"] if len(worlds) == 1 else [f"seed {seed}" for seed in range(len(worlds))]
+    for name in ("row", *names, "from", "to", ""):
         table.add_column(name, justify="left" if name in {"row", ""} else "right")
-    for row in rows:
-        low, high = ("" if bound is None else f"{bound:.2f}" for bound in (row["low"], row["high"]))
-        table.add_row(row["row"], f"{row['value']:.3f}", low, high, "yes" if row["ok"] else "[red]no[/]")
+    for same in zip(*worlds, strict=True):
+        low, high = ("" if bound is None else f"{bound:.2f}" for bound in (same[0]["low"], same[0]["high"]))
+        values = (f"{row['value']:.3f}" for row in same)
+        counts = "yes" if all(row["ok"] for row in same) else "[red]no[/]"
+        table.add_row(same[0]["row"], *values, low, high, counts)
+    return table
+
+
+def _figures(figures: Mapping[str, Mapping[str, float | None]]) -> Table:
+    table = Table(title="figures", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table.add_column("figure", no_wrap=True)
+    for name in ("value", "95 %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for figure, told in figures.items():
+        value, low, high = ("-" if told[of] is None else f"{told[of]:.3f}" for of in ("value", "low", "high"))
+        table.add_row(figure, value, f"{low} {high}")
     return table

@@ -118,46 +118,53 @@ def train(params: Params, compiled: Path, models: Path, curves: Path) -> None:
 @_path("result", "data/evaluation/table.json")
 @_path("metrics", "data/evaluation/metrics.json")
 @_path("figure", "data/evaluation/figure8.png")
-@click.option("--benchmark", type=_FILE, help="Train and test on this corpus folder instead, from the start.")
+@click.option(
+    "--benchmark",
+    metavar="study|trails|FOLDER",
+    help="Train and test on this from the start: the made-up worlds, public tweets, or any corpus folder.",
+)
+@click.option("--seeds", type=click.IntRange(1), help="Of a benchmark; default: 5 of study, else 1.")
+@click.option(
+    "--reports", type=click.IntRange(20), default=1000, show_default=True, help="Of each world of study."
+)
+@_path("corpus", "../shared/data")
+@click.option("--out", type=_FILE, help="Of a benchmark; default: benchmark/NAME below THREATWALK_HOME.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole table as JSON.")
-def evaluate(params: Params, benchmark: Path | None, as_json: bool, **paths: Path) -> None:
-    """Score every policy on held-out reports, and say whether the world counts."""
+def evaluate(
+    params: Params,
+    benchmark: str | None,
+    seeds: int | None,
+    reports: int,
+    corpus: Path,
+    out: Path | None,
+    as_json: bool,
+    **paths: Path,
+) -> None:
+    """Score every policy on held-out reports, and say whether the world counts.
+
+    A benchmark does everything, from its corpus to one table over all seeds, and keeps what is finished: called
+    again it goes on where it was. `--corpus` is where the reports and trails of `trails` lie.
+    """
     from rich.console import Console
 
     from threatwalk.cli import held_out
-    from threatwalk.stages.evaluate import run
 
-    if benchmark is not None:
-        paths = _benchmark(params, benchmark)
-    run(params, **paths, say=_say)
-    text = paths["result"].read_text(encoding="utf-8")
-    if as_json:
-        click.echo(text, nl=False)
+    if benchmark is None:
+        from threatwalk.stages.evaluate import run
+
+        run(params, **paths, say=_say)
+        results = {"": paths["result"]}
     else:
-        held_out.show(json.loads(text), Console())
+        from threatwalk.cli.benchmark import results_of
 
-
-def _benchmark(params: Params, corpus: Path) -> dict[str, Path]:
-    """All stages but the last, from a corpus into a folder below THREATWALK_HOME; the paths of the last."""
-    from threatwalk.settings import Settings
-    from threatwalk.stages import compile as compile_stage
-    from threatwalk.stages import ingest, split, train
-
-    out = Settings.from_env().home / "benchmarks" / corpus.resolve().name
-    out.mkdir(parents=True, exist_ok=True)
-    bundles, reports, parts, compiled = (
-        out / name for name in ("bundles", "reports.parquet", "split.json", "compiled")
-    )
-    _say(f"{corpus}: ingest, split, compile and train into {out}")
-    ingest.run(params, corpus=corpus, bundles=bundles, reports=reports, metrics=out / "reports.json")
-    split.run(params, bundles=bundles, split=parts)
-    compile_stage.run(params, reports=reports, split=parts, corpus=corpus, compiled=compiled)
-    train.run(params, compiled=compiled, models=out / "models", curves=out / "curves", say=_say)
-    return {
-        "compiled": compiled,
-        "models": out / "models",
-        "curves": out / "curves",
-        "result": out / "table.json",
-        "metrics": out / "metrics.json",
-        "figure": out / "figure8.png",
-    }
+        results = results_of(
+            params, benchmark, seeds=seeds, reports=reports, corpus=corpus, out=out, say=_say
+        )
+    texts = {title: path.read_text(encoding="utf-8") for title, path in results.items()}
+    if as_json and len(texts) == 1:
+        click.echo(next(iter(texts.values())), nl=False)
+    elif as_json:
+        click.echo(json.dumps({title: json.loads(text) for title, text in texts.items()}, indent=1))
+    else:
+        for title, text in texts.items():
+            held_out.show(json.loads(text), Console(), title)

@@ -66,4 +66,4 @@ def test_any_corpus_folder_is_a_benchmark(corpus: Path, home: Path) -> None:
     assert "12 walks over 4 held-out reports in 4 groups" in shown
     assert "oracle" in shown
     assert "reachable_share" in shown
-    assert (home / "benchmarks" / "corpus" / "table.json").is_file()
+    assert (home / "benchmark" / "corpus" / "benchmark.json").is_file()

@@ -1,0 +1,190 @@
+"""A benchmark: the stages from a corpus to every policy's score, in a folder for each seed, and one table of all.
+
+What is finished is not repeated: `steps.json` of a seed's folder names each finished step with a digest of
+what it was made from (the corpus's files, the parameters that it reads, and the steps before it). So a run that
+was killed goes on, and one with other parameters repeats just what they change.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from threatwalk.errors import DataError, UsageError
+from threatwalk.learning import evaluate as evaluation
+from threatwalk.learning import scored, stored
+from threatwalk.learning.benchmark import BUDGETS, OURS, World, pooled
+from threatwalk.learning.dataset import Dataset
+from threatwalk.learning.evaluate import Held
+from threatwalk.learning.scored import Scored
+from threatwalk.learning.selective.exam import Beliefs, beliefs
+from threatwalk.learning.selective.policy import SelectivePolicy
+from threatwalk.learning.walks import reach
+from threatwalk.params import Params
+from threatwalk.reports.many import cores
+from threatwalk.stages import benchmark_plots, compile, evaluate, ingest, split, train  # noqa: A004 - its name
+
+TABLE = "benchmark.json"  # in the benchmark's folder
+_CALIBRATION, _BUDGETS = "calibration.png", "budgets.png"
+_STEPS = "steps.json"
+
+Say = Callable[[str], None]
+
+
+def run(
+    params: Params, name: str, corpora: Sequence[Path], out: Path, *, say: Say = lambda _line: None
+) -> Path:
+    """Train and test on corpora[s] with the seed s, in `out`/seed-s; write the table of all, and two pictures.
+
+    -> `out`/TABLE, as `learning.benchmark.pooled` makes it.
+
+    Raises:
+        UsageError: a corpus holds no reports.
+        DataError, ModelError: as the stages.
+    """
+    worlds = []
+    for seed, corpus in enumerate(corpora):
+        folder = out / f"seed-{seed}"
+        _seed(replace(params, seed=seed, corpus=str(corpus)), folder, _prefixed(say, f"seed {seed}: "))
+        worlds.append(_world(seed, corpus, folder, params.evaluate.bootstrap))
+    table = pooled(worlds, name)
+    _write(out / TABLE, table)
+    benchmark_plots.calibration([world.beliefs for world in worlds if world.beliefs], out / _CALIBRATION)
+    benchmark_plots.budgets(worlds, table["rows"], out / _BUDGETS)
+    return out / TABLE
+
+
+def _seed(params: Params, folder: Path, say: Say) -> None:
+    """All steps of one seed."""
+    corpus = Path(params.corpus)
+    if not (corpus / "reports").is_dir():
+        raise UsageError(f"{corpus} holds no folder reports/: name a corpus folder")
+    bundles, reports, parts, compiled, models, curves = (
+        folder / name for name in ("bundles", "reports.parquet", "split.json", "compiled", "models", "curves")
+    )
+    walks, tested = folder / "walks.parquet", (params.reward, params.walk, params.evaluate)
+    steps = _Steps(folder, _fingerprint(corpus), say)
+    steps.take(
+        "ingest",
+        (params.ingest,),
+        lambda: ingest.run(
+            params,
+            corpus=corpus,
+            bundles=bundles,
+            reports=reports,
+            metrics=folder / "reports.json",
+            jobs=cores(),
+        ),
+    )
+    steps.take("split", (params.seed, params.split), lambda: split.run(params, bundles=bundles, split=parts))
+    steps.take(
+        "compile",
+        (params.filters, params.compile),
+        lambda: compile.run(params, reports=reports, split=parts, corpus=corpus, compiled=compiled),
+    )
+    steps.take(
+        "train",
+        (params.reward, params.walk, params.train),
+        lambda: train.run(params, compiled=compiled, models=models, curves=curves, say=say),
+    )
+    steps.take(
+        "evaluate",
+        tested,
+        lambda: evaluate.run(
+            params,
+            compiled=compiled,
+            models=models,
+            curves=curves,
+            result=folder / "table.json",
+            metrics=folder / "metrics.json",
+            figure=folder / "figure8.png",
+            walks=walks,
+            say=say,
+        ),
+    )
+    steps.take("selective", (*tested, BUDGETS), lambda: _selective(params, compiled, models, folder, say))
+
+
+def _prefixed(say: Say, prefix: str) -> Say:
+    return lambda line: say(prefix + line)
+
+
+class _Steps:
+    """The steps of one folder, each taken once for what it is made from."""
+
+    def __init__(self, folder: Path, made_from: str, say: Say) -> None:
+        self._file, self._digest, self._say = folder / _STEPS, made_from, say
+        folder.mkdir(parents=True, exist_ok=True)
+        self._done: dict[str, str] = json.loads(self._file.read_text("utf-8")) if self._file.exists() else {}
+
+    def take(self, name: str, values: Sequence[Any], work: Callable[[], None]) -> None:
+        told = json.dumps([self._digest, name, values], default=asdict)
+        self._digest = hashlib.sha256(told.encode()).hexdigest()
+        if self._done.get(name) == self._digest:
+            self._say(f"{name}: done before")
+            return
+        self._say(name)
+        work()
+        self._done[name] = self._digest
+        _write(self._file, self._done)
+
+
+def _fingerprint(corpus: Path) -> str:
+    """Of a corpus's files: names, sizes and times, not what they hold."""
+    digest = hashlib.sha256()
+    for path, folders, files in os.walk(corpus):
+        folders.sort()
+        for file in sorted(files):
+            about = (Path(path) / file).stat()
+            digest.update(f"{path}/{file}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _selective(params: Params, compiled: Path, models: Path, folder: Path, say: Say) -> None:
+    """What OURS scores under each of BUDGETS, and what it believes; nothing where it was not trained."""
+    curve, believed = _files(folder)
+    for stale in (curve, believed):
+        stale.unlink(missing_ok=True)
+    if OURS not in params.train.policies:
+        return
+    data = Dataset.load(compiled)
+    policy = stored.load(models, OURS, filters=data.filters)
+    if not isinstance(policy, SelectivePolicy):
+        raise DataError(f"{models} holds another policy called {OURS}: train again")
+    held = Held.of(data, params)
+    within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=data.audit)
+    rows = []
+    for budget in BUDGETS:
+        say(f"{OURS} with {budget} lookups")
+        done = evaluation.outcomes(policy, held, within, audit=data.audit, budget=budget)
+        each = evaluation.scores(held, done, within)
+        rows.append(Scored(OURS, budget, data.audit, held.group, each))
+    scored.save(rows, curve)
+    beliefs(policy, held, within).save(believed)
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    return folder / "curve.parquet", folder / "beliefs.npz"
+
+
+def _world(seed: int, corpus: Path, folder: Path, resamples: int) -> World:
+    curve, believed = _files(folder)
+    made = corpus / "world.json"
+    return World(
+        seed=seed,
+        made=json.loads(made.read_text(encoding="utf-8")) if made.is_file() else {},
+        table=json.loads((folder / "table.json").read_text(encoding="utf-8")),
+        rows=scored.load(folder / "walks.parquet"),
+        curve=scored.load(curve) if curve.exists() else [],
+        beliefs=Beliefs.load(believed) if believed.exists() else None,
+        resamples=resamples,
+    )
+
+
+def _write(path: Path, table: Any) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)

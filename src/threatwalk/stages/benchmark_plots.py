@@ -1,0 +1,66 @@
+"""Two pictures beside a benchmark's table: calibration of beliefs, and what a lookup buys."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from threatwalk.learning.benchmark import MAPPINGS, OURS, PLAYBOOK, World
+from threatwalk.learning.calibration import reliability
+from threatwalk.learning.evaluate import ORACLE
+from threatwalk.learning.reproduce import save
+from threatwalk.learning.selective.exam import Beliefs
+
+_COLOURS = {OURS: "#4053d3", MAPPINGS: "#00b25d", PLAYBOOK: "#ddb310", ORACLE: "0.4"}
+
+
+def calibration(worlds: Sequence[Beliefs], path: Path) -> None:
+    """How often a belief comes true, for each bin of beliefs, with how many fell into it; nothing without beliefs."""
+    if not worlds:
+        path.unlink(missing_ok=True)
+        return
+    belief, true = (np.concatenate([getattr(one, name) for one in worlds]) for name in ("belief", "true"))
+    mean, share, size = reliability(belief, true)
+    figure = Figure(figsize=(6, 6), layout="constrained")  # without pyplot: no display, no state
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="as it should be")
+    above.plot(mean, share, color=_COLOURS[OURS], marker="o", label=OURS)
+    above.set_ylabel("share that belongs")
+    above.legend(fontsize="small")
+    below.bar((np.arange(len(size)) + 0.5) / len(size), size, width=0.9 / len(size), color="0.6")
+    below.set_yscale("log")
+    below.set_ylabel("samples named")
+    below.set_xlabel("belief that a sample belongs")
+    save(figure, path)
+
+
+def budgets(worlds: Sequence[World], rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Precision and recall over lookups: OURS as a curve, the others at the budgets of the table."""
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    for axes, score in zip(figure.subplots(1, 2), ("precision", "recall"), strict=True):
+        for policy, colour in _COLOURS.items():
+            points = _points(worlds, rows, policy, score)
+            axes.plot(*zip(*points, strict=True), color=colour, marker=".", label=policy) if points else None
+        axes.set_xscale("symlog")
+        axes.set_xlabel("lookups, mean")
+        axes.set_ylabel(score)
+        axes.grid(alpha=0.2)
+    axes.legend(fontsize="small")
+    save(figure, path)
+
+
+def _points(
+    worlds: Sequence[World], rows: Sequence[Mapping[str, Any]], policy: str, score: str
+) -> list[tuple[float, float]]:
+    """(lookups, score), audited, by rising lookups."""
+    audit = worlds[0].audit
+    points = [
+        (row["lookups"], row[score]) for row in rows if row["policy"] == policy and row["audit"] == audit
+    ]
+    if policy == OURS:
+        for same in zip(*(world.curve for world in worlds), strict=True):
+            means = [[one.each[name].mean() for one in same] for name in ("lookups", score)]
+            points.append((float(np.mean(means[0])), float(np.mean(means[1]))))
+    return sorted(points)
