@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from threatwalk.bench import gpu
 from threatwalk.bench.learning import FIGURES
+from threatwalk.bench.skill import SKILL
 from threatwalk.cli.bench import bench, learning
 
 ROWS = {
@@ -53,4 +54,4 @@ def test_walks_on_a_gpu_are_said_to_be_unmeasured_where_none_is() -> None:
 def test_every_figure_can_be_asked_for() -> None:
     (figures,) = (p.type.choices for p in learning.params if p.name == "figures")
 
-    assert list(figures) == list(FIGURES) == [*ROWS, "env_gpu"]
+    assert list(figures) == list(FIGURES) == [*ROWS, "env_gpu", *SKILL]

@@ -1,12 +1,12 @@
-"""The figures of `threatwalk bench learning`: how fast walks and practice are, against what they are made of."""
+"""The figures of `threatwalk bench learning`: how fast walks and practice are, and what was learned."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from threatwalk.bench import gpu, practice, walking
+from threatwalk.bench import gpu, practice, skill, walking
 from threatwalk.bench.row import Row
 from threatwalk.emulator import corpus
 from threatwalk.emulator.world import make_world
@@ -30,6 +30,7 @@ class Bench:
     reports: int
     seconds: float
     folder: Path
+    study: Path  # the table of the study benchmark, if there is one
     say: Say
 
     @cached_property
@@ -72,22 +73,27 @@ def _env_gpu(bench: Bench) -> Iterator[Row]:
     yield from gpu.rows(gpu.World(data, lexicon, vocabulary, params.walk, params.reward))
 
 
+def _skill(figure: str, bench: Bench) -> Iterator[Row]:
+    yield from skill.rows(figure, bench.study)
+
+
 FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "env_steps": _env_steps,
     "env_steps_obs": _env_steps_obs,
     "env_growth": _env_growth,
     "many_filters": _many_filters,
     "env_gpu": _env_gpu,
+    **{figure: partial(_skill, figure) for figure in skill.SKILL},
 }
 
 
 def rows(
-    figures: Sequence[str], params: Params, *, reports: int | None, seconds: float, say: Say
+    figures: Sequence[str], params: Params, *, reports: int | None, seconds: float, study: Path, say: Say
 ) -> Iterator[Row]:
     """The rows of some figures. `reports`: the size of their world, by default 1,000; `seconds`: how long
-    each measures.
+    each measures; `study`: the table of the study benchmark, from which the figures of `skill` come.
     """
     with TemporaryDirectory(prefix="threatwalk-bench-") as name:
-        bench = Bench(params, reports or REPORTS, seconds, Path(name), say)
+        bench = Bench(params, reports or REPORTS, seconds, Path(name), study, say)
         for figure in figures:
             yield from FIGURES[figure](bench)

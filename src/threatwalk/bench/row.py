@@ -11,7 +11,7 @@ class Row:
     """`goal` is what the value is held against, as in `>= 0.5`; None where there is none, and `ok` is true.
 
     `value` is None where it could not be measured; `unit` says then why, and what helps. `interval` is the
-    middle half of what repeated measurements gave; None where there is one alone.
+    middle half of what repeated measurements gave, or 95 % of a benchmark's resamples; None where there is neither.
     """
 
     figure: str

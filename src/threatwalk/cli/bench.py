@@ -19,7 +19,10 @@ _REPORTS = (
     "misp_vs_pymisp", "stix2_vs_stix2parse", "stix1_vs_pythonstix", "text_vs_fastest", "misp_floor", "stix2_floor",
     "stix1_floor", "two_processes", "memory_200mb",
 )  # fmt: skip
-_LEARNING = ("env_steps", "env_steps_obs", "env_growth", "many_filters", "env_gpu")
+_LEARNING = (
+    "env_steps", "env_steps_obs", "env_growth", "many_filters", "env_gpu", "oracle_share_1k", "selective_share",
+    "playbook_gain", "lookups_ratio", "calibration", "stop_regret",
+)  # fmt: skip
 
 
 @click.group()
@@ -92,17 +95,32 @@ def reports(
     show_default=True,
     help="For each figure.",
 )
+@click.option(
+    "--study",
+    type=click.Path(path_type=Path),
+    help="Folder of the study benchmark; default: where it is made.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each row.")
 def learning(
-    params: Params, figures: tuple[str, ...], size: int | None, seconds: float, as_json: bool
+    params: Params,
+    figures: tuple[str, ...],
+    size: int | None,
+    seconds: float,
+    study: Path | None,
+    as_json: bool,
 ) -> None:
     """Walks and practice against the bare parts that they are made of, in a made-up internet of its own.
 
-    Rates are of two cores and want them free: progress on stderr tells the load. About four minutes.
+    Rates are of two cores and want them free: progress on stderr tells the load. About four minutes. What was
+    learned is read from what `threatwalk evaluate --benchmark study` stored.
     """
     from threatwalk.bench.learning import rows
+    from threatwalk.cli.benchmark import STUDY, folder_of
+    from threatwalk.stages.benchmark import TABLE
 
-    _show(rows(figures or _LEARNING, params, reports=size, seconds=seconds, say=_say), as_json=as_json)
+    stored = (study or folder_of(STUDY)) / TABLE
+    shown = rows(figures or _LEARNING, params, reports=size, seconds=seconds, study=stored, say=_say)
+    _show(shown, as_json=as_json)
 
 
 def _say(text: str) -> None:

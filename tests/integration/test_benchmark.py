@@ -1,0 +1,125 @@
+"""`threatwalk evaluate --benchmark`, tiny: one table of several worlds, gone on with, and its rows in `bench learning`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from threatwalk.bench.skill import SKILL
+from threatwalk.cli.bench import bench
+from threatwalk.cli.stages import evaluate
+from threatwalk.emulator.corpus import generator_hash
+
+ROOT = Path(__file__).parents[2]
+TINY: dict[str, Any] = {
+    "train.policies": ["selective"],
+    "train.selective.episodes": 20,
+    "train.selective.environments": 8,
+    "train.selective.rounds": 4,
+    "train.selective.embedding": 8,
+    "train.selective.width": 8,
+    "walk.steps": 2,
+    "evaluate.trailheads": 1,
+    "evaluate.budgets": [5],
+    "evaluate.beam": 2,
+    "evaluate.bootstrap": 50,
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("study")
+
+
+def run(study: Path, *, seeds: int = 2, **values: Any) -> tuple[dict[str, Any], list[str]]:
+    """The table, and what was told on the way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv("THREATWALK_SET", json.dumps({**TINY, **values}))
+        line = ["--benchmark", "study", "--seeds", str(seeds), "--reports", "40", "--out", str(study)]
+        result = CliRunner().invoke(evaluate, [*line, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout), result.stderr.splitlines()
+
+
+@pytest.fixture(scope="module")
+def first(study: Path) -> tuple[dict[str, Any], list[str]]:
+    return run(study)
+
+
+def test_the_table_is_of_all_worlds_with_the_generator_that_made_them(first: Any, study: Path) -> None:
+    table, _ = first
+
+    assert [(world["seed"], world["generator"]) for world in table["worlds"]] == [
+        (seed, generator_hash()) for seed in (0, 1)
+    ]
+    alone = [json.loads((study / f"seed-{seed}" / "table.json").read_text("utf-8")) for seed in (0, 1)]
+    assert table["walks"] == sum(one["walks"] for one in alone)
+    assert len(table["rows"]) == len(alone[0]["rows"])
+    for policy in ("selective", "playbook_by_kind", "oracle", "ceiling"):
+        row = table["held_out"][policy]
+        assert row["reward"] == pytest.approx(
+            sum(one["held_out"][policy]["reward"] for one in alone) / len(alone)
+        )
+        assert row["reward_low"] <= row["reward"] <= row["reward_high"]
+    assert {(row["budget"], row["audit"]) for row in table["rows"]} == {
+        (budget, audit) for budget in (None, 5) for audit in (True, False)
+    }
+    for picture in ("calibration.png", "budgets.png"):
+        assert (study / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_finished_is_not_repeated_and_what_a_parameter_changes_is(first: Any, study: Path) -> None:
+    again, told = run(study)
+
+    assert again == first[0]
+    assert [line for line in told if "seed 0" in line] == [
+        f"seed 0: {step}: done before"
+        for step in ("ingest", "split", "compile", "train", "evaluate", "selective")
+    ]
+
+    _, told = run(study, seeds=1, **{"evaluate.bootstrap": 60})
+
+    done = [line.split()[2].rstrip(":") for line in told if "done before" in line]
+    assert done == ["ingest", "split", "compile", "train"]
+
+
+def test_its_figures_are_rows_of_bench_learning(first: Any, study: Path) -> None:
+    figures = [option for figure in SKILL for option in ("--figure", figure)]
+
+    result = CliRunner().invoke(
+        bench, ["learning", "--json", "--study", str(study), *figures], catch_exceptions=False
+    )
+
+    rows = {row["figure"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert list(rows) == [goal.row for goals in SKILL.values() for goal in goals]
+    assert rows["oracle_share_1k"]["value"] is None  # the worlds are of 40 reports
+    assert "1,000 reports" in rows["oracle_share_1k"]["unit"]
+    stored = json.loads((study / "benchmark.json").read_text("utf-8"))
+    assert rows["stop_regret"]["value"] == stored["figures"]["stop_regret"]["value"]
+    gain = rows["playbook_gain_5"]
+    assert gain["ok"] is (gain["interval"][0] > 0)
+
+
+def test_without_a_benchmark_every_row_says_how_to_make_one(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        bench,
+        ["learning", "--json", "--study", str(tmp_path), "--figure", "calibration"],
+        catch_exceptions=False,
+    )
+
+    for row in map(json.loads, result.stdout.splitlines()):
+        assert (row["value"], row["ok"]) == (None, False)
+        assert row["unit"] == "not measured: run threatwalk evaluate --benchmark study"
+
+
+@pytest.mark.parametrize("name", ["trails", "nowhere"])
+def test_a_corpus_that_is_absent_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+    result = CliRunner().invoke(evaluate, ["--benchmark", name, "--corpus", str(tmp_path / "absent")])
+
+    assert result.exit_code != 0
+    assert ("absent holds no folder reports/" if name == "trails" else "nowhere") in str(result.exception)
