@@ -22,6 +22,7 @@ MANIFEST = "manifest.json"
 HASHES = "hashes.csv"
 IN_FLIGHT = 8
 _SAVE_EVERY_S = 5.0  # what a killed sync has fetched before is not fetched again
+_SAVE_EVERY = 1000  # documents: those on their way to the disk take memory too
 _NO_EVENTS = f"{MANIFEST} lists no events, which cannot be right"
 _PIECE = 1 << 16  # characters of a manifest
 _BLANKS = re.compile(r"[ \t\r\n]*").match
@@ -160,7 +161,7 @@ class _Sync:
                 await self._fetch(name, version)
                 done += 1
                 self._progress(done, count)
-                if monotonic() >= saving_at:
+                if monotonic() >= saving_at or len(self._state.unsettled) >= _SAVE_EVERY:
                     store.save(self._state)
                     saving_at = monotonic() + _SAVE_EVERY_S
 
