@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 OURS, MAPPINGS, PLAYBOOK = "selective", "threatwalk", "playbook_by_kind"
 ONCE, STOP = "run_everything_once", "stop"
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 14, 20, 28, 40, 56, 80)  # of the walks between which lookups are read off
-DIAL = 0.9  # of the page: keep what belongs with so much probability
+DIAL = 0.9  # an analyst who keeps what belongs with so much probability
 LIKELY = 0.01  # thousands of certain strangers flatter a mean over all that was named
 HOW = "mean over worlds; 95 % of resamples of each world's groups of reports, the same for all policies"
 
@@ -72,10 +72,10 @@ class World:
         return self.mean(self.scored[policy, budget, self.audit], score)
 
     def shared(self, group: NDArray[np.int64], part: Floats, whole: Floats) -> Floats:
-        """The sum of `part` over that of `whole`.  (n,) each -> (1 + B,)"""
+        """The sum of `part` over that of `whole`; nan where that is 0.  (n,) each -> (1 + B,)"""
         width = self.draws.shape[1]
         parts, wholes = (np.bincount(group, each, minlength=width) for each in (part, whole))
-        return np.asarray((self.draws @ parts) / (self.draws @ wholes), dtype=np.float64)
+        return calibration.ratio(self.draws @ parts, self.draws @ wholes)
 
     def along(self, score: str) -> Floats:
         """OURS from stopping at once over BUDGETS to no budget at all.  (BUDGETS + 2, 1 + B)"""
@@ -145,8 +145,8 @@ def believed(world: World, what: Beliefs) -> dict[str, Floats]:
     """What the beliefs of one world's walks were worth.  (1 + B,) each
 
     calibration.ece, .auroc: over all that was named in all walks (`Beliefs`); ece_likely: over what was
-    believed to belong with LIKELY or more. calibration.precision_at_dial: of what was believed with DIAL or more,
-    the share that the goals hold. calibration.recall_at_dial: the mean share of a goal that was found and believed so,
+    believed to belong with LIKELY or more. calibration.precision_at_0.9: of what was believed with DIAL or more,
+    the share that the goals hold. calibration.recall_at_0.9: the mean share of a goal that was found and believed so,
     over the mean share that can be reached at all, trailheads counted in neither. stop_regret: its mean.
     """
     group, draws = what.group[what.walk], world.draws
@@ -160,8 +160,10 @@ def believed(world: World, what: Beliefs) -> dict[str, Floats]:
             what.belief[likely], what.true[likely], group[likely], draws
         ),
         "calibration.auroc": calibration.auroc(*named, draws),
-        "calibration.precision_at_dial": calibration.precision(*named, draws, dial=DIAL),
-        "calibration.recall_at_dial": world.shared(what.group, found, (what.reachable - 1) / what.goal_size),
+        f"calibration.precision_at_{DIAL:g}": calibration.precision(*named, draws, dial=DIAL),
+        f"calibration.recall_at_{DIAL:g}": world.shared(
+            what.group, found, (what.reachable - 1) / what.goal_size
+        ),
         "stop_regret": world.shared(what.group, what.regret, np.ones(len(what.group))),
     }
 

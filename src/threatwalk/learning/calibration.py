@@ -22,7 +22,7 @@ def expected_error(belief: Floats, true: Bools, group: Longs, draws: Floats, *, 
     """
     gap = _sums(group, _bin(belief, bins), true - belief, draws.shape[1], bins)
     count = np.bincount(group, minlength=draws.shape[1])
-    return _ratio(np.abs(draws @ gap).sum(axis=1), draws @ count)
+    return ratio(np.abs(draws @ gap).sum(axis=1), draws @ count)
 
 
 def auroc(belief: Floats, true: Bools, group: Longs, draws: Floats) -> Floats:
@@ -38,21 +38,21 @@ def auroc(belief: Floats, true: Bools, group: Longs, draws: Floats) -> Floats:
         for side in (true, ~true)
     )
     below = np.cumsum(no, axis=1) - no / 2
-    return _ratio((yes * below).sum(axis=1), yes.sum(axis=1) * no.sum(axis=1))
+    return ratio((yes * below).sum(axis=1), yes.sum(axis=1) * no.sum(axis=1))
 
 
 def precision(belief: Floats, true: Bools, group: Longs, draws: Floats, *, dial: float) -> Floats:
     """The share of true ones among those believed at least `dial`.  (n,) each -> (R,)"""
     held, width = belief >= dial, draws.shape[1]
     hits = np.bincount(group[held & true], minlength=width)
-    return _ratio(draws @ hits, draws @ np.bincount(group[held], minlength=width))
+    return ratio(draws @ hits, draws @ np.bincount(group[held], minlength=width))
 
 
 def reliability(belief: Floats, true: Bools, *, bins: int = BINS) -> tuple[Floats, Floats, Longs]:
     """For each bin its mean belief, its share of true ones (nan where it is empty), and its size.  (bins,) each"""
     at = _bin(belief, bins)
     size = np.bincount(at, minlength=bins)
-    mean, share = (_ratio(np.bincount(at, each, minlength=bins), size) for each in (belief, true))
+    mean, share = (ratio(np.bincount(at, each, minlength=bins), size) for each in (belief, true))
     return mean, share, size
 
 
@@ -65,8 +65,8 @@ def _sums(group: Longs, cell: Longs, value: Floats, groups: int, cells: int) -> 
     return sums.reshape(groups, cells)
 
 
-def _ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
-    """nan where there is nothing to share."""
+def ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
+    """part / whole; nan where there is nothing to share."""
     shares: Floats = np.full(np.shape(whole), np.nan)
     np.divide(part, whole, out=shares, where=whole > 0)
     return shares

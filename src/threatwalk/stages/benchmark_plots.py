@@ -43,7 +43,7 @@ def budgets(worlds: Sequence[World], rows: Sequence[Mapping[str, Any]], path: Pa
         for policy, colour in _COLOURS.items():
             points = _points(worlds, rows, policy, score)
             axes.plot(*zip(*points, strict=True), color=colour, marker=".", label=policy) if points else None
-        axes.set_xscale("symlog")
+        axes.set_xscale("log")
         axes.set_xlabel("lookups, mean")
         axes.set_ylabel(score)
         axes.grid(alpha=0.2)

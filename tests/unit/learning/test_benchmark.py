@@ -111,9 +111,9 @@ def test_beliefs_are_judged_with_and_without_what_is_certainly_strange() -> None
     assert found["calibration.auroc"][0] == pytest.approx(
         3.5 / 4
     )  # two are believed alike, one of them truly
-    assert found["calibration.precision_at_dial"][0] == pytest.approx(2 / 3)
+    assert found["calibration.precision_at_0.9"][0] == pytest.approx(2 / 3)
     # two of the four samples that could be found, in one of four walks
-    assert found["calibration.recall_at_dial"][0] == pytest.approx(2 / 4 / 4)
+    assert found["calibration.recall_at_0.9"][0] == pytest.approx(2 / 4 / 4)
     assert found["calibration.ece_likely"][0] > found["calibration.ece"][0]
     assert found["stop_regret"][0] == pytest.approx(0.02)
 
