@@ -118,15 +118,19 @@ class _Steps:
     def __init__(self, folder: Path, made_from: str, say: Say) -> None:
         self._file, self._digest, self._say = folder / _STEPS, made_from, say
         folder.mkdir(parents=True, exist_ok=True)
-        self._done: dict[str, str] = json.loads(self._file.read_text("utf-8")) if self._file.exists() else {}
+        self._before = json.loads(self._file.read_text("utf-8")) if self._file.exists() else {}
+        self._done: dict[str, str] = {}
 
     def take(self, name: str, values: Sequence[Any], work: Callable[[], None]) -> None:
         told = json.dumps([self._digest, name, values], default=asdict)
         self._digest = hashlib.sha256(told.encode()).hexdigest()
-        if self._done.get(name) == self._digest:
+        if self._before.get(name) == self._digest:
             self._say(f"{name}: done before")
+            self._done[name] = self._digest
             return
         self._say(name)
+        self._before = {}  # from here on the files are of another run, and of none at all if this one is killed
+        _write(self._file, self._done)
         work()
         self._done[name] = self._digest
         _write(self._file, self._done)
@@ -138,8 +142,9 @@ def _fingerprint(corpus: Path) -> str:
     for path, folders, files in os.walk(corpus):
         folders.sort()
         for file in sorted(files):
-            about = (Path(path) / file).stat()
-            digest.update(f"{path}/{file}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+            one = Path(path) / file
+            about = one.stat()
+            digest.update(f"{one.relative_to(corpus)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
     return digest.hexdigest()
 
 

@@ -67,3 +67,24 @@ def test_any_corpus_folder_is_a_benchmark(corpus: Path, home: Path) -> None:
     assert "oracle" in shown
     assert "reachable_share" in shown
     assert (home / "benchmark" / "corpus" / "benchmark.json").is_file()
+
+
+def test_a_benchmark_killed_with_other_parameters_takes_nothing_of_it_for_finished(
+    corpus: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke(stages.evaluate, "--benchmark", str(corpus))
+    with monkeypatch.context() as patch:
+        other = {**SMALL, "train.tabular_q.episodes": 30, "corpus": str(corpus)}
+        patch.setenv("THREATWALK_SET", json.dumps(other))
+        patch.setattr("threatwalk.learning.stored.save", _killed)
+        assert CliRunner().invoke(stages.evaluate, ["--benchmark", str(corpus)]).exit_code == 1
+
+    told = invoke(stages.evaluate, "--benchmark", str(corpus)).stderr
+
+    assert "seed 0: compile: done before" in told
+    assert "seed 0: train: done before" not in told
+    assert "seed 0: evaluate: done before" not in told
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
