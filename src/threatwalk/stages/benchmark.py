@@ -25,7 +25,8 @@ from threatwalk.learning.selective.policy import SelectivePolicy
 from threatwalk.learning.walks import reach
 from threatwalk.params import Params
 from threatwalk.reports.many import cores
-from threatwalk.stages import benchmark_plots, compile, evaluate, ingest, split, train  # noqa: A004 - its name
+from threatwalk.stages import benchmark_plots, evaluate, ingest, split, train
+from threatwalk.stages import compile as compile_stage
 
 TABLE = "benchmark.json"  # in the benchmark's folder
 _CALIBRATION, _BUDGETS = "calibration.png", "budgets.png"
@@ -83,7 +84,7 @@ def _seed(params: Params, folder: Path, say: Say) -> None:
     steps.take(
         "compile",
         (params.filters, params.compile),
-        lambda: compile.run(params, reports=reports, split=parts, corpus=corpus, compiled=compiled),
+        lambda: compile_stage.run(params, reports=reports, split=parts, corpus=corpus, compiled=compiled),
     )
     steps.take(
         "train",
