@@ -291,14 +291,17 @@ def _conjunction(pattern: str, gathering: Gathering) -> bool:
         return False
     found: list[tuple[Canonical, str]] = []
     for comparison in pattern[1:-2].split("' AND "):
-        path, equals, value = comparison.partition(" = '" if " = '" in comparison else "='")
+        path, equals, value = comparison.partition(" = '")
+        if not equals:
+            path, equals, value = comparison.partition("='")
         known, canonical = _meaning_of(path)
         if not equals or not known or "'" in value:
             return False
         if canonical is not None:
             found.append((canonical, value))
+    add = gathering.add
     for canonical, value in found:
-        gathering.add(canonical, value)
+        add(canonical, value)
     return True
 
 
