@@ -20,13 +20,18 @@ Answer = tuple[str, str, str | None, str | None, str | None]  # filter, sample, 
 
 def reports(table: Mapping[str, tuple[str | None, list[str]]]) -> pa.Table:
     """Report id -> day, samples."""
-    rows = []
-    for name, (day, samples) in table.items():
-        published = date.fromisoformat(day) if day else None
-        about = (name, name, published, None, "", None)
-        rows += [(*about, str(one.kind), one.value) for one in map(parse, samples)]
-    columns = list(zip(*rows, strict=True))
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, REPORTS, strict=True)], schema=REPORTS)
+    rows = [
+        {
+            "report": name,
+            "title": name,
+            "published": date.fromisoformat(day) if day else None,
+            "kind": str(one.kind),
+            "value": one.value,
+        }
+        for name, (day, samples) in table.items()
+        for one in map(parse, samples)
+    ]
+    return pa.Table.from_pylist(rows, schema=REPORTS)
 
 
 def answers(*rows: Answer) -> pa.Table:
