@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).parent / "threatwalk"
 POLICIES = {
     "random", "run_everything", "run_everything_once", "best_single", "playbook", "playbook_by_kind",
-    "tabular_q", "paper_dqn", "threatwalk", "oracle", "ceiling",
+    "tabular_q", "paper_dqn", "threatwalk", "selective", "oracle", "ceiling",
 }  # fmt: skip
 
 
