@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from threatwalk.errors import ModelError
-from threatwalk.learning import factored, program
-from threatwalk.learning.features import FEATURES_VERSION, KINDS
+from threatwalk.learning import factored, manifest, program
+from threatwalk.learning.features import FEATURES_VERSION
 from threatwalk.learning.observe import (
     OBSERVE_VERSION,
     POOLS,
@@ -65,10 +63,7 @@ class SetPolicy:
         return {
             "policy": self.name,
             "form": "set_network",
-            "encoding": ENCODING,
-            "accepts": [[str(KINDS[k]) for k in np.flatnonzero(row)] for row in self.accepts],
-            "words": self.vocabulary.hashes.tolist(),
-            "groups": self.vocabulary.groups.tolist(),
+            **manifest.written(ENCODING, self.accepts, self.vocabulary),
         }
 
     def write_network(self, path: Path) -> None:
@@ -78,16 +73,5 @@ class SetPolicy:
     @classmethod
     def of_record(cls, table: dict[str, Any], path: Path) -> "SetPolicy":
         """Raises ModelError where the manifest or the program does not fit this installation."""
-        if table.get("encoding") != ENCODING:
-            raise ModelError(
-                f"{path} reads the encoding {table.get('encoding')}, not {ENCODING}: train again"
-            )
-        try:
-            accepts = np.array(
-                [[str(kind) in kinds for kind in KINDS] for kinds in table["accepts"]], dtype=np.bool_
-            )
-            words = np.array(table["words"], dtype=np.uint32)
-            groups = np.array(table["groups"], dtype=np.int8)
-        except (KeyError, TypeError, ValueError, OverflowError) as err:
-            raise ModelError(f"the manifest of {path} is damaged: {err!r}") from err
-        return cls(program.read(path), Vocabulary(words, groups), accepts, len(accepts), table["policy"])
+        accepts, vocabulary = manifest.read(table, path, encoding=ENCODING)
+        return cls(program.read(path), vocabulary, accepts, len(accepts), table["policy"])

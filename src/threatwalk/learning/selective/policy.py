@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from threatwalk.errors import ModelError
+from threatwalk.learning import manifest
 from threatwalk.learning.dataset import Dataset, Longs
 from threatwalk.learning.features import FEATURES_VERSION, KINDS
 from threatwalk.learning.observe import Bools, Lexicon, Vocabulary
@@ -125,10 +126,7 @@ class SelectivePolicy:
         return {
             "policy": self.name,
             "form": "selective_network",
-            "encoding": ENCODING,
-            "accepts": [[str(KINDS[k]) for k in np.flatnonzero(row)] for row in self.accepts],
-            "words": self.vocabulary.hashes.tolist(),
-            "groups": self.vocabulary.groups.tolist(),
+            **manifest.written(ENCODING, self.accepts, self.vocabulary),
             "members": len(self.members),
             "embedding": net.words.embedding_dim,
             "width": net.context[0].out_features,
@@ -153,19 +151,11 @@ class SelectivePolicy:
     @classmethod
     def of_record(cls, table: dict[str, Any], path: Path) -> "SelectivePolicy":
         """Raises ModelError where the manifest or the weights do not fit this installation."""
-        if table.get("encoding") != ENCODING:
-            raise ModelError(
-                f"{path} reads the encoding {table.get('encoding')}, not {ENCODING}: train again"
-            )
+        accepts, vocabulary = manifest.read(table, path, encoding=ENCODING)
         try:
-            accepts = np.array(
-                [[str(kind) in kinds for kind in KINDS] for kinds in table["accepts"]], dtype=np.bool_
-            )
-            words = np.array(table["words"], dtype=np.uint32)
-            groups = np.array(table["groups"], dtype=np.int8)
             weights = load_file(path)
             members = tuple(
-                _member(table, weights, i, words=len(words), filters=len(accepts))
+                _member(table, weights, i, words=len(vocabulary), filters=len(accepts))
                 for i in range(table["members"])
             )
             manner = Manner(**table["manner"])
@@ -179,7 +169,7 @@ class SelectivePolicy:
             SafetensorError,
         ) as err:
             raise ModelError(f"{path} or its manifest is damaged: {err!r}") from err
-        return cls(members, Vocabulary(words, groups), accepts, manner, table["policy"])
+        return cls(members, vocabulary, accepts, manner, table["policy"])
 
 
 def _member(

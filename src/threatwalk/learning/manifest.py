@@ -1,0 +1,34 @@
+"""What the manifests of our networks share: the encoding that they read, what each filter accepts, their words."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from threatwalk.errors import ModelError
+from threatwalk.learning.features import KINDS
+from threatwalk.learning.observe import Bools, Vocabulary
+
+
+def written(encoding: str, accepts: Bools, vocabulary: Vocabulary) -> dict[str, Any]:
+    return {
+        "encoding": encoding,
+        "accepts": [[str(KINDS[k]) for k in np.flatnonzero(row)] for row in accepts],
+        "words": vocabulary.hashes.tolist(),
+        "groups": vocabulary.groups.tolist(),
+    }
+
+
+def read(table: dict[str, Any], path: Path, *, encoding: str) -> tuple[Bools, Vocabulary]:
+    """Raises ModelError where the manifest of the network `path` is damaged or of another encoding."""
+    if table.get("encoding") != encoding:
+        raise ModelError(f"{path} reads the encoding {table.get('encoding')}, not {encoding}: train again")
+    try:
+        accepts = np.array(
+            [[str(kind) in kinds for kind in KINDS] for kinds in table["accepts"]], dtype=np.bool_
+        )
+        words = np.array(table["words"], dtype=np.uint32)
+        groups = np.array(table["groups"], dtype=np.int8)
+    except (KeyError, TypeError, ValueError, OverflowError) as err:
+        raise ModelError(f"the manifest of {path} is damaged: {err!r}") from err
+    return accepts, Vocabulary(words, groups)
