@@ -150,6 +150,20 @@ def grown(corpus: Corpus, seed: int) -> tuple[int, int, list[str]]:
     return len({one.split(":")[0] for one in found}), len(STEPS), found
 
 
+def judge(trust: Trust, part: str, tally: Tally, blocked: int, tried: int, why: Sequence[str]) -> None:
+    """Record the row, and hold it."""
+    ok = tally.ok and not blocked
+    trust.record(
+        "S13",
+        "poisoned reports",
+        value=f"{tally}; clean corpora and clean growth: {blocked} of {tried} blocked{' '.join(['', *why])}",
+        figure=FIGURE,
+        ok=ok,
+        part=part,
+    )
+    assert ok
+
+
 def test_the_contract_stops_poisoned_worlds_and_no_clean_one(trust: Trust, tmp_path: Path) -> None:
     worlds = ((11, 1000), (12, 228), (13, 228)) if trust.full else ((11, 228),)
     tally, blocked, tried, why = Tally(), 0, 0, list[str]()
@@ -164,16 +178,8 @@ def test_the_contract_stops_poisoned_worlds_and_no_clean_one(trust: Trust, tmp_p
             why + said + list(map(str, first)),
         )
         tally.poison(corpus, [seed])
-    ok = tally.ok and not blocked
-    trust.record(
-        "S13",
-        "poisoned reports",
-        value=f"{tally}; clean corpora and clean growth: {blocked} of {tried} blocked{' '.join(['', *why])}",
-        figure=FIGURE,
-        ok=ok,
-        part=f"made-up worlds of {', '.join(str(size) for _, size in worlds)} reports",
-    )
-    assert ok
+    part = f"made-up worlds of {', '.join(str(size) for _, size in worlds)} reports"
+    judge(trust, part, tally, blocked, tried, why)
 
 
 @pytest.mark.shared
@@ -188,13 +194,5 @@ def test_the_contract_stops_poisoned_real_reports_and_no_clean_ones(
         grew, steps, said = grown(corpus, seed)
         blocked, tried, why = blocked + grew, tried + steps, why + said
     tally.poison(corpus, range(5 if trust.full else 1))
-    ok = tally.ok and not blocked
-    trust.record(
-        "S13",
-        "poisoned reports",
-        value=f"{tally}; clean corpora and clean growth: {blocked} of {tried} blocked{' '.join(['', *why])}",
-        figure=FIGURE,
-        ok=ok,
-        part=f"{len(poison.stories(corpus.table))} real reports",
-    )
-    assert ok
+    part = f"{len(poison.stories(corpus.table))} real reports"
+    judge(trust, part, tally, blocked, tried, why)
