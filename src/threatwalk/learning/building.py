@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from threatwalk.errors import DataError, SampleError
-from threatwalk.learning.dataset import ARRAYS, KINDS, NEVER, NO_GROUP, PARTS, UNDATED, VERSION
+from threatwalk.learning.dataset import ARRAYS, ASIDE, KINDS, NEVER, NO_GROUP, PARTS, UNDATED, VERSION
 from threatwalk.sample import Kind, host
 
 Ints = NDArray[np.int32]
@@ -138,11 +138,16 @@ def _cited(reference: pa.ChunkedArray, groups: Mapping[str, int]) -> Ints:
 class Builder:
     """Collects goals and evidence, then numbers everything and writes the folder."""
 
-    def __init__(self, filters: Sequence[str], goals: Goals, *, audit: bool, merge_hosts: bool) -> None:
-        """`filters` have the first ids, in this order; archive-only ones follow by name."""
+    def __init__(
+        self, filters: Sequence[str], goals: Goals, *, audit: bool, merge_hosts: bool, least: int = 1
+    ) -> None:
+        """`filters` have the first ids, in this order; archive-only ones follow by name.
+
+        A report that holds fewer than `least` samples, once a URL and its host are one, is no goal.
+        """
         self.filters = tuple(filters)  # as numbered by the evidence; archive-only ones as they come
         self._fixed = len(self.filters)
-        self._goals, self._audit, self._merge_hosts = goals, audit, merge_hosts
+        self._goals, self._audit, self._merge_hosts, self._least = goals, audit, merge_hosts, least
         self._parts: list[Evidence] = []
 
     def know(self, names: Iterable[str]) -> None:
@@ -234,7 +239,7 @@ class Builder:
         return {
             "goal_indptr": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             "goal_found": (pairs % n).astype(np.int32),
-            "part": self._goals.part,
+            "part": np.where(sizes < self._least, ASIDE, self._goals.part).astype(np.uint8),
             "group": self._goals.group,
             "day": self._goals.day,
         }

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from threatwalk.learning.dataset import NEVER, PARTS, Dataset, Longs
+from threatwalk.learning.dataset import ASIDE, NEVER, PARTS, Dataset, Longs
 
 REPORTS = 1000
 FIRST, LAST = date(2016, 4, 1), date(2017, 6, 30)
 _EPOCH = date(1970, 1, 1)
-_ASIDE = len(PARTS)  # the part of a report that was not chosen: none
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Choice:
 
     def of(self, data: Dataset) -> Dataset:
         """The dataset with these reports alone in its parts; no group is torn that was whole."""
-        part = np.full(len(data.part), _ASIDE, dtype=np.uint8)
+        part = np.full(len(data.part), ASIDE, dtype=np.uint8)
         chosen = np.concatenate([self.inside, self.stand_in])
         part[chosen] = data.part[chosen]
         if np.array_equal(part, data.part):
@@ -75,6 +74,19 @@ def choose(data: Dataset, wanted: int, seed: int) -> Choice:
     ids = np.array(data.reports)[others]
     nearest = others[np.lexsort((ids, away[others]))][: wanted - len(inside)]
     return Choice(inside, np.sort(nearest), wanted)
+
+
+def fewer(data: Dataset, reports: int, seed: int) -> Dataset:
+    """The same, but with at most so many reports to train on: whole groups, drawn by `seed`, but for the last.
+
+    Fewer reports are among the more of the same seed. Validation and test stay as they are.
+    """
+    train = data.goals("train")
+    groups = np.unique(data.group[train])
+    turn = np.random.default_rng(seed).permutation(len(groups))[np.searchsorted(groups, data.group[train])]
+    kept = train[np.argsort(turn, kind="stable")][:reports]
+    others = np.concatenate([data.goals(part) for part in PARTS[1:]])
+    return Choice(np.concatenate([kept, others]), np.empty(0, np.int64), reports).of(data)
 
 
 def sentence(account: Mapping[str, Any]) -> str:

@@ -34,6 +34,7 @@ from threatwalk.sample import Kind, Sample
 VERSION = 1
 KINDS = tuple(Kind)  # the numbers in `kind`
 PARTS = ("train", "valid", "test")
+ASIDE = len(PARTS)  # the part of a report that is evidence alone
 UNDATED = np.iinfo(np.int32).min
 NEVER = np.iinfo(np.int32).max
 NO_GROUP = -1

@@ -29,7 +29,11 @@ def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: P
     groups, parts = _split(split)
     goals = building.goals(table, groups, parts, _styles(corpus / "world.json"))
     builder = building.Builder(
-        params.filters, goals, audit=params.compile.audit, merge_hosts=params.compile.merge_hosts
+        params.filters,
+        goals,
+        audit=params.compile.audit,
+        merge_hosts=params.compile.merge_hosts,
+        least=params.ingest.min_samples,
     )
     if (corpus / "answers").is_dir():
         for _, answers in tables.each_file(corpus / "answers"):

@@ -60,11 +60,12 @@ def compiled(
     *,
     groups: Mapping[str, int] | None = None,
     merge_hosts: bool = False,
+    least: int = 1,
 ) -> Dataset:
     known = table or {"r1": ("2026-01-10", [A, B, C])}
     group = groups or {name: i for i, name in enumerate(sorted(known))}
     goals = building.goals(reports(known), group, dict.fromkeys(known, "train"), {"r1": "flux"})
-    builder = building.Builder(("dns", "otx"), goals, audit=True, merge_hosts=merge_hosts)
+    builder = building.Builder(("dns", "otx"), goals, audit=True, merge_hosts=merge_hosts, least=least)
     builder.add_answers(answers(*rows), group)
     builder.save(folder / "compiled", lambda name: EVERY if name != "dns" else EVERY - {Kind.IPV4})
     return Dataset.load(folder / "compiled")
@@ -179,6 +180,24 @@ def test_a_url_and_its_host_can_count_as_one(tmp_path: Path) -> None:
 
     assert {str(data.samples[int(i)]) for i in data.goal(0)} == {host, B}
     assert asks(data, "otx", host) == {B}
+
+
+@pytest.mark.parametrize(("merge_hosts", "goals"), [(False, [0, 1]), (True, [1])])
+def test_what_merging_makes_too_small_is_evidence_and_no_goal(
+    tmp_path: Path, merge_hosts: bool, goals: list[int]
+) -> None:
+    small, large = ["url:http://a.com/x", "domain:a.com"], ["url:http://a.com/x", A, B]
+
+    data = compiled(
+        tmp_path,
+        [("otx", "domain:a.com", B, None, None)],
+        {"r1": ("2026-01-10", small), "r2": ("2026-01-11", large)},
+        merge_hosts=merge_hosts,
+        least=2,
+    )
+
+    assert data.goals("train").tolist() == goals
+    assert data.reports == ("r1", "r2")
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
