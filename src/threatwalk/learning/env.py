@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from threatwalk.learning import stepping
 from threatwalk.learning.dataset import Dataset, Found, Ints, Longs
-from threatwalk.learning.policy import View
+from threatwalk.learning.policy import View, action_of
 from threatwalk.learning.threads import ranges, side_by_side
 from threatwalk.params import Combine, Pay, Reward, Walk
 
@@ -82,6 +82,7 @@ class BatchEnv:
         self.reward = reward
         self.audit = data.audit if audit is None else audit
         self.filters = len(data.filters)
+        self._mask = action_of(f + 1 for f in range(self.filters) if data.accepts[f].any())
         self.order: Ints = np.zeros((size, 80), dtype=np.int32)
         self.count: Longs = np.zeros(size, dtype=np.int64)
         self.watermark: Ints = np.zeros((size, self.filters), dtype=np.int32)
@@ -159,7 +160,7 @@ class BatchEnv:
         return walk, self.order[walk, place]
 
     def view(self, row: int) -> View:
-        """What a policy may see of one walk."""
+        """What a policy may see of one walk; a filter that accepts no kind at all is not open to it."""
         left = int(self.budget_left[row])
         return View(
             samples=Found(self.order[row, : self.count[row]], self.data.samples),
@@ -168,7 +169,7 @@ class BatchEnv:
             new=int(self.new[row]),
             lookups=int(self.lookups[row]),
             budget_left=None if left == NO_BUDGET else left,
-            mask=(1 << self.filters) - 1,
+            mask=self._mask,
         )
 
     def found(self, row: int) -> Ints:
