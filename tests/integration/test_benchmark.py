@@ -11,6 +11,7 @@ from threatwalk.bench.skill import SKILL
 from threatwalk.cli.bench import bench
 from threatwalk.cli.stages import evaluate
 from threatwalk.emulator.corpus import generator_hash
+from threatwalk.params import load
 
 ROOT = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
@@ -67,8 +68,24 @@ def test_the_table_is_of_all_worlds_with_the_generator_that_made_them(first: Any
     assert {(row["budget"], row["audit"]) for row in table["rows"]} == {
         (budget, audit) for budget in (None, 5) for audit in (True, False)
     }
-    for picture in ("calibration.png", "budgets.png"):
+    for picture in ("calibration.png", "budgets.png", "learning.png"):
         assert (study / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_beside_the_scores_stands_what_shows_that_they_mean_something(first: Any) -> None:
+    table, _ = first
+
+    assert {row["policy"] for row in table["sources"]} == {"selective", "ceiling"}
+    assert {row["source"] for row in table["sources"]} == set(load(ROOT / "params.yaml").filters)
+    for row in table["sources"]:
+        if row["policy"] == "ceiling":
+            assert row["recall"]["value"] >= row["recall"]["low"] >= 0
+    told = table["explained"]["selective"]
+    assert told["pivots"] > 0
+    assert told["exact"]["value"] == 1
+    assert 0 < told["alone"]["value"] <= 1
+    curve = table["learning"]["selective"]
+    assert len(curve["episodes"]) == len(curve["reward"]) == len(curve["spread"])
 
 
 def test_what_is_finished_is_not_repeated_and_what_a_parameter_changes_is(first: Any, study: Path) -> None:
@@ -77,7 +94,16 @@ def test_what_is_finished_is_not_repeated_and_what_a_parameter_changes_is(first:
     assert again == first[0]
     assert [line for line in told if "seed 0" in line] == [
         f"seed 0: {step}: done before"
-        for step in ("ingest", "split", "compile", "train", "evaluate", "selective")
+        for step in (
+            "ingest",
+            "split",
+            "compile",
+            "train",
+            "evaluate",
+            "selective",
+            "sources",
+            "explanations",
+        )
     ]
 
     _, told = run(study, seeds=1, **{"evaluate.bootstrap": 60})

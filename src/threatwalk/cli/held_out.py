@@ -33,6 +33,14 @@ def show(found: Mapping[str, Any], console: Console, title: str = "") -> None:
         console.print(f"seed {world['seed']}: dataset {world['dataset'][:16]}{generator}", soft_wrap=True)
     if found.get("figures"):
         console.print(_figures(found["figures"]))
+        console.print(_sources(found["sources"]))
+        for policy, told in found["explained"].items():
+            console.print(
+                f"explanations of {policy}: {told['pivots']:,} pivots taken away in turn; "
+                f"{_percent(told['exact'])} took just the samples that were said to depend on them alone, "
+                f"{_percent(told['alone'])} took any",
+                soft_wrap=True,
+            )
         console.print(f"Intervals: {found['how']}.")
 
 
@@ -73,12 +81,40 @@ def _world(worlds: Sequence[Sequence[Row]]) -> Table:
     return table
 
 
+def _sources(rows: Sequence[Row]) -> Table:
+    """What goes with each source; who loses the most first."""
+    table = Table(
+        title="lost without a source (no policy trained again)",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
+    table.add_column("policy", no_wrap=True)
+    table.add_column("source", no_wrap=True)
+    for name in ("reward", "95 %", "recall", "95 %", "lookups"):
+        table.add_column(name, justify="right", no_wrap=True)
+    policies = list(dict.fromkeys(row["policy"] for row in rows))
+    for row in sorted(rows, key=lambda row: (policies.index(row["policy"]), -row["recall"]["value"])):
+        told = (part for score in ("reward", "recall") for part in _with_interval(row[score]))
+        table.add_row(row["policy"], row["source"], *told, f"{row['lookups']['value']:.1f}")
+    return table
+
+
+def _with_interval(told: Mapping[str, float | None]) -> tuple[str, str]:
+    value, low, high = ("-" if told[of] is None else f"{told[of]:.3f}" for of in ("value", "low", "high"))
+    return value, f"{low} {high}"
+
+
+def _percent(told: Mapping[str, float | None]) -> str:
+    return "-" if told["value"] is None else f"{told['value']:.1%}"
+
+
 def _figures(figures: Mapping[str, Mapping[str, float | None]]) -> Table:
     table = Table(title="figures", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("figure", no_wrap=True)
     for name in ("value", "95 %"):
         table.add_column(name, justify="right", no_wrap=True)
     for figure, told in figures.items():
-        value, low, high = ("-" if told[of] is None else f"{told[of]:.3f}" for of in ("value", "low", "high"))
-        table.add_row(figure, value, f"{low} {high}")
+        table.add_row(figure, *_with_interval(told))
     return table

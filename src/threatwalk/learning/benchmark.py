@@ -6,7 +6,7 @@ and figures see the same draw, so that differences and ratios are paired. The wo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from threatwalk.learning import calibration
-from threatwalk.learning.evaluate import ORACLE, WITH_INTERVAL
+from threatwalk.learning.evaluate import CEILING, ORACLE, WITH_INTERVAL
 from threatwalk.learning.scored import REACHABLE, SCORES, Scored
 from threatwalk.learning.selective.exam import Beliefs
+from threatwalk.learning.worth import lacking
 
 Floats = NDArray[np.float64]
+Longs = NDArray[np.int64]
 
 OURS, MAPPINGS, PLAYBOOK = "selective", "threatwalk", "playbook_by_kind"
 ONCE, STOP = "run_everything_once", "stop"
@@ -28,6 +30,21 @@ LIKELY = 0.01  # thousands of certain strangers flatter a mean over all that was
 HOW = "mean over worlds; 95 % of resamples of each world's groups of reports, the same for all policies"
 
 Key = tuple[str, int | None, bool]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Of some held-out walks: group (W,), and how many of its pivots were taken away in turn (W,).
+
+    exact, alone (W,): of those, the ones without which just the samples vanished that were said to depend on
+    them alone, and the ones without which any did.
+    """
+
+    group: Longs
+    pivots: Longs
+    exact: Longs
+    alone: Longs
 
 
 @dataclass(frozen=True)
@@ -36,6 +53,7 @@ class World:
 
     `table` as `evaluate.table` made it; `rows` what each walk scored, row by row; `curve` the same of OURS
     under each of BUDGETS, and `beliefs` what it believed (None, and no rows: it was not trained).
+    `sources` as `worth.rows` made them; `explained` by policy.
     """
 
     seed: int
@@ -45,6 +63,8 @@ class World:
     curve: Sequence[Scored]
     beliefs: Beliefs | None
     resamples: int
+    sources: Sequence[Scored] = ()
+    explained: Mapping[str, Explained] = field(default_factory=dict)
 
     @cached_property
     def draws(self) -> Floats:
@@ -71,7 +91,7 @@ class World:
         """The mean of an audited row of the table.  (1 + B,)"""
         return self.mean(self.scored[policy, budget, self.audit], score)
 
-    def shared(self, group: NDArray[np.int64], part: Floats, whole: Floats) -> Floats:
+    def shared(self, group: Longs, part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
         """The sum of `part` over that of `whole`; nan where that is 0.  (n,) each -> (1 + B,)"""
         width = self.draws.shape[1]
         parts, wholes = (np.bincount(group, each, minlength=width) for each in (part, whole))
@@ -88,7 +108,9 @@ def pooled(worlds: Sequence[World], name: str) -> dict[str, Any]:
 
     `rows` and `held_out` as in the table of one; `worlds`: of each its seed, the hash of its
     `generator` and how many reports it `made` (None: no made-up world), counts and world rows;
-    `figures`: {name: {value, low, high}}, see `figures`; `how` the intervals were made.
+    `figures`: {name: {value, low, high}}, see `figures`; `explained`: of each policy how many `pivots` were
+    taken away, and the shares of them that were `exact` and `alone`; `sources`: what each policy and the ceiling
+    lose without each source; `how` the intervals were made.
     """
     everywhere = [key for key in worlds[0].scored if all(key in world.scored for world in worlds)]
     rows = [_row(worlds, key) for key in everywhere]
@@ -98,7 +120,9 @@ def pooled(worlds: Sequence[World], name: str) -> dict[str, Any]:
         "how": HOW,
         "held_out": {row["policy"]: row for row in rows if row["budget"] is None and row["audit"] == audit},
         "rows": rows,
-        "figures": {figure: _interval(values) for figure, values in figures(worlds).items()},
+        "figures": {figure: interval(values) for figure, values in figures(worlds).items()},
+        "explained": _explained(worlds),
+        "sources": _sources(worlds),
         "worlds": [
             {"seed": world.seed, "generator": world.made.get("generator"), "made": world.made.get("reports")}
             | {about: world.table[about] for about in ("reports", "groups", "walks", "dataset", "world")}
@@ -168,6 +192,45 @@ def believed(world: World, what: Beliefs) -> dict[str, Floats]:
     }
 
 
+def lost(worlds: Sequence[World], base: Sequence[Scored], less: Sequence[Scored], score: str) -> Row:
+    """How much more the one scores than the other in the same walks, world by world."""
+    pairs = zip(worlds, base, less, strict=True)
+    return interval(_mean(world.mean(one, score) - world.mean(other, score) for world, one, other in pairs))
+
+
+def _sources(worlds: Sequence[World]) -> list[Row]:
+    """By policy and source: `reward`, `recall` and `lookups` that go with it."""
+    without = [{one.policy: one for one in world.sources} for world in worlds]
+    return [
+        {"policy": policy, "source": source}
+        | {
+            score: lost(
+                worlds,
+                [world.scored[policy, None, world.audit] for world in worlds],
+                [rows[lacking(policy, source)] for rows in without],
+                score,
+            )
+            for score in ("reward", "recall", "lookups")
+        }
+        for policy in (OURS, MAPPINGS, CEILING)
+        for source in worlds[0].table.get("filters", ())
+        if lacking(policy, source) in without[0]
+    ]
+
+
+def _explained(worlds: Sequence[World]) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    for policy in worlds[0].explained:
+        each = [(world, world.explained[policy]) for world in worlds]
+        found[policy] = {"pivots": sum(int(one.pivots.sum()) for _, one in each)} | {
+            share: interval(
+                _mean(world.shared(one.group, getattr(one, share), one.pivots) for world, one in each)
+            )
+            for share in ("exact", "alone")
+        }
+    return found
+
+
 def _at(world: World, lookups: Floats) -> Floats:
     """The reward of OURS at so many lookups in the mean; what lies beyond its own is what it needs."""
     return _read(lookups, world.along("lookups"), world.along("reward"))
@@ -193,14 +256,14 @@ def _row(worlds: Sequence[World], key: Key) -> dict[str, Any]:
     policy, budget, audit = key
     row: dict[str, Any] = {"policy": policy, "budget": budget, "audit": audit}
     for score in (*SCORES, *REACHABLE):
-        told = _interval(_mean(world.mean(world.scored[key], score) for world in worlds))
+        told = interval(_mean(world.mean(world.scored[key], score) for world in worlds))
         row[score] = told["value"]
         if score in WITH_INTERVAL:
             row[f"{score}_low"], row[f"{score}_high"] = told["low"], told["high"]
     return row
 
 
-def _interval(values: Floats) -> dict[str, float | None]:
+def interval(values: Floats) -> dict[str, float | None]:
     """The figure and 95 % of its resamples; None where it cannot be told."""
     bounds = np.quantile(values[1:], (0.025, 0.975)) if len(values) > 1 else (np.nan, np.nan)
     told = zip(("value", "low", "high"), (values[0], *bounds), strict=True)

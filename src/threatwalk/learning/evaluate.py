@@ -142,7 +142,7 @@ def _scored(
         say(f"{name}, audit {'on' if audit else 'off'}")
         for budget in (None, *held.params.evaluate.budgets):
             yield Scored(name, budget, audit, held.group, scores(held, walked(budget), within))
-    yield Scored(CEILING, None, audit, held.group, scores(held, _all_reached(within), within))
+    yield Scored(CEILING, None, audit, held.group, scores(held, all_reached(within), within))
 
 
 def _everybody(
@@ -229,7 +229,8 @@ def _styled(held: Held) -> NDArray[np.int64]:
     return paths
 
 
-def _all_reached(within: Reach) -> Outcomes:
+def all_reached(within: Reach) -> Outcomes:
+    """The ceiling: a walk that keeps just what could be reached."""
     return Outcomes(within.size, within.size, within.size, within.lookups, np.zeros_like(within.size))
 
 

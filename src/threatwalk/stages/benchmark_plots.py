@@ -1,4 +1,4 @@
-"""Two pictures beside a benchmark's table: calibration of beliefs, and what a lookup buys."""
+"""Three pictures beside a benchmark's table: calibration of beliefs, what a lookup buys, and how it was learned."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from threatwalk.learning.benchmark import MAPPINGS, OURS, PLAYBOOK, World
 from threatwalk.learning.calibration import reliability
 from threatwalk.learning.evaluate import ORACLE
-from threatwalk.learning.reproduce import save
+from threatwalk.learning.reproduce import Band, save
 from threatwalk.learning.selective.exam import Beliefs
 
 _COLOURS = {OURS: "#4053d3", MAPPINGS: "#00b25d", PLAYBOOK: "#ddb310", ORACLE: "0.4"}
@@ -47,6 +47,31 @@ def budgets(worlds: Sequence[World], rows: Sequence[Mapping[str, Any]], path: Pa
         axes.set_xlabel("lookups, mean")
         axes.set_ylabel(score)
         axes.grid(alpha=0.2)
+    axes.legend(fontsize="small")
+    save(figure, path)
+
+
+def learning(curves: Mapping[str, Band], held_out: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Reward on validation reports over the share of the episodes that is done; nothing without curves."""
+    if not curves:
+        path.unlink(missing_ok=True)
+        return
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for policy, band in curves.items():
+        done, colour = band.episodes / band.episodes[-1], _COLOURS.get(policy)
+        (line,) = axes.plot(
+            done, band.mean, color=colour, label=f"{policy}, {band.episodes[-1]:,.0f} episodes"
+        )
+        around = band.mean - band.spread, band.mean + band.spread
+        axes.fill_between(done, *around, color=line.get_color(), alpha=0.2, linewidth=0)
+    for policy, style in ((PLAYBOOK, ":"), (ORACLE, "-.")):
+        if policy in held_out:
+            reward = held_out[policy]["reward"]
+            axes.axhline(reward, color="0.4", linestyle=style, linewidth=1, label=f"{policy}, test reports")
+    axes.set_xlabel("share of the episodes; band: standard deviation over seeds")
+    axes.set_ylabel("reward on validation reports")
+    axes.grid(alpha=0.2)
     axes.legend(fontsize="small")
     save(figure, path)
 
