@@ -1,10 +1,11 @@
 """params.yaml as strict frozen dataclasses: an unknown, missing or mistyped value is an error now."""
 
 import copy
+import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -113,7 +114,9 @@ class SetQ:
     environments: int
     lr: float
     gamma: float
+    words: int
     width: int
+    pairs: bool
     members: int
     exploration: float
 
@@ -124,10 +127,12 @@ class Selective:
     environments: int
     lr: float
     gamma: float
+    words: int
     embedding: int
     width: int
     dropout: float
     members: int
+    membership: bool
     price: float
     rounds: int
 
@@ -162,6 +167,7 @@ class TabularQ:
 @dataclass(frozen=True, slots=True)
 class Train:
     policies: tuple[str, ...]
+    reports: int
     devices: int
     strategy: str
     threatwalk: SetQ
@@ -271,6 +277,16 @@ def override(raw: Any, values: Mapping[str, Any]) -> dict[str, Any]:
             raise ParamsError(f"{dotted!r} is no parameter of params.yaml")
         table[name] = value
     return changed
+
+
+def changed(params: Params, values: Mapping[str, Any]) -> Params:
+    """The same parameters but for these dotted ones.
+
+    Raises:
+        ParamsError: a dotted name is no parameter, or its value of a wrong type.
+    """
+    plain = json.loads(json.dumps(asdict(params)))  # lists for tuples, text for enums: as YAML gives them
+    return parse(Params, override(plain, values), "params.yaml")
 
 
 def parse(kind: type[T], raw: Any, where: str) -> T:

@@ -3,12 +3,11 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from threatwalk.errors import UsageError
-from threatwalk.params import Feed, Params, override, parse
+from threatwalk.params import Feed, Params, changed
 from threatwalk.settings import Settings
 from threatwalk.stages import benchmark
 
@@ -76,21 +75,16 @@ def _trails(params: Params, seeds: int, corpus: Path, out: Path, say: Say) -> di
             f"{corpus} holds no folder reports/: say with --corpus where reports and public trails lie"
         )
     values: dict[str, Any] = {**VALUES, "feeds": feeds(corpus)}
-    collected = _collected(_with(params, values), corpus, out, say)
+    collected = _collected(changed(params, values), corpus, out, say)
     results = {}
     for variant, more in {"as_it_is": {}, "merged": VARIANTS["merged"]}.items():
         say(f"{TRAILS}, {variant}")
         results[f"{TRAILS}, {variant}"] = benchmark.run(
-            _with(params, {**values, **more}), TRAILS, [collected] * seeds, out / variant, say=say
+            changed(params, {**values, **more}), TRAILS, [collected] * seeds, out / variant, say=say
         )
     for caution in CAUTIONS:
         say(f"note: {caution}")
     return results
-
-
-def _with(params: Params, values: dict[str, Any]) -> Params:
-    raw = json.loads(json.dumps(asdict(params)))
-    return parse(Params, override(raw, values), "params.yaml")
 
 
 def _collected(params: Params, corpus: Path, out: Path, say: Say) -> Path:

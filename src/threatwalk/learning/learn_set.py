@@ -14,7 +14,7 @@ from threatwalk.learning.setpolicy import SetPolicy
 from threatwalk.learning.setq import SetQ
 from threatwalk.params import Params
 
-_WORDS = 2048
+WORDS = 2048
 _CAMPAIGNS = 3  # a word counts where so many campaigns use it
 _LENGTH = 4  # steps of a rollout
 
@@ -23,11 +23,11 @@ def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) 
     """Practise on the training part. With several devices, every rank returns the same policy."""
     how = params.train.threatwalk
     torch.manual_seed(params.seed)
-    vocabulary = vocabulary_of(data)
+    vocabulary = vocabulary_of(data, how.words)
     lexicon = Lexicon.of(data.samples, vocabulary)
     filters = len(data.filters)
     module = SetQ(
-        SetNet(words=len(vocabulary), filters=filters, width=how.width, members=how.members),
+        SetNet(words=len(vocabulary), filters=filters, width=how.width, members=how.members, pairs=how.pairs),
         lr=how.lr,
         episodes=how.episodes,
     )
@@ -62,9 +62,9 @@ def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) 
     return SetPolicy(module.kept(), vocabulary, data.accepts, filters)
 
 
-def vocabulary_of(data: Dataset) -> Vocabulary:
-    """The words of the training goals alone: nothing of a held-out report is read."""
+def vocabulary_of(data: Dataset, words: int = WORDS) -> Vocabulary:
+    """At most so many words of the training goals alone: nothing of a held-out report is read."""
     goals = data.goals("train").tolist()
     told = ((data.samples[s], int(data.group[g])) for g in goals for s in data.goal(g).tolist())
     campaigns = len(set(data.group[goals].tolist()))
-    return learn_vocabulary(told, size=_WORDS, at_least=min(_CAMPAIGNS, max(1, campaigns // 4)))
+    return learn_vocabulary(told, size=words, at_least=min(_CAMPAIGNS, max(1, campaigns // 4)))

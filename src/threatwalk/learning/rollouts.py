@@ -20,7 +20,7 @@ from threatwalk.learning.env import NO_BUDGET, BatchEnv, Ended, spans
 from threatwalk.learning.observe import Lexicon, Observation, Vocabulary, Walks, observe
 from threatwalk.learning.outlook import affordable, effort, gains, gains_of
 from threatwalk.learning.policy import STOP
-from threatwalk.params import Combine
+from threatwalk.params import Combine, Pay
 
 _SIZES = np.array([0.6, 0.2, 0.1, 0.05, 0.05])  # exploration: mappings of 1, 2, ... filters
 _EFFORT = 1000  # pivots that looking ahead from a state may cost on average
@@ -206,6 +206,8 @@ class Rollouts:
         gain = np.zeros((len(price), len(actions)), dtype=np.float32)
         known = np.zeros(gain.shape, dtype=np.bool_)
         gain[rows] = gains(self.env, rows) if self._enumerated else gains_of(self.env, rows, actions)
+        if self.env.reward.pay is Pay.LEVEL:
+            gain[rows] += self.env.level[rows][:, None]
         known[rows] = affordable(self.env, rows, actions)
         if self.env.walk.combine is Combine.IN_TURN:  # the outlook is for filters asked in parallel
             known &= _sizes_of(actions) <= 1

@@ -6,6 +6,7 @@ member remembers other accidents of them, and what they agree on is what holds f
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from threatwalk.learning import factored
 from threatwalk.learning.observe import POOLS, counts_width
@@ -15,10 +16,10 @@ class Member(nn.Module):
     """Words are embedded and averaged over each pool; counts stand beside them; two hidden layers.
 
     The head has the coefficients of `factored` twice: what a mapping earns at once, and gamma times
-    the value of where it leads. Their sum is Q.
+    the value of where it leads. Their sum is Q. Without `pairs` a mapping is the sum of its filters alone.
     """
 
-    def __init__(self, *, words: int, filters: int, width: int) -> None:
+    def __init__(self, *, words: int, filters: int, width: int, pairs: bool) -> None:
         super().__init__()
         self.words = nn.Linear(words, width // 2, bias=False)
         self.pooled = nn.LayerNorm(POOLS * (width // 2))
@@ -33,7 +34,8 @@ class Member(nn.Module):
             nn.LayerNorm(width),
             nn.ReLU(),
         )
-        self.head = nn.Linear(width, 2 * factored.width(filters))
+        self._terms = factored.width(filters)
+        self.head = nn.Linear(width, 2 * (self._terms if pairs else 1 + filters))
         nn.init.normal_(self.words.weight, std=0.1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
@@ -43,15 +45,18 @@ class Member(nn.Module):
         seen = self.pooled(self.words(pooled).flatten(1))
         hidden = self.body(torch.cat([seen, self.counts(counts)], dim=1))
         now, then = self.head(hidden).chunk(2, dim=1)
+        if now.shape[1] < self._terms:  # pairs stand last
+            none = (0, self._terms - now.shape[1])
+            return functional.pad(now, none), functional.pad(then, none)
         return now, then
 
 
 class SetNet(nn.Module):
     """The mean of its members."""
 
-    def __init__(self, *, words: int, filters: int, width: int, members: int) -> None:
+    def __init__(self, *, words: int, filters: int, width: int, members: int, pairs: bool = True) -> None:
         super().__init__()
-        made = [Member(words=words, filters=filters, width=width) for _ in range(members)]
+        made = [Member(words=words, filters=filters, width=width, pairs=pairs) for _ in range(members)]
         self.members = nn.ModuleList(made)
 
     def each(self, pooled: Tensor, counts: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from threatwalk.errors import DataError, ParamsError
-from threatwalk.learning import baselines, playbooks, stored, tabular
+from threatwalk.learning import baselines, choice, playbooks, stored, tabular
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Curve, Exam, Say
 from threatwalk.params import Params
@@ -29,7 +29,7 @@ def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say 
     for name in params.train.policies:
         if name not in LEARNERS:
             raise ParamsError(f"train.policies: {name!r} cannot be trained; known are {', '.join(LEARNERS)}")
-    data = Dataset.load(compiled)
+    data = loaded(compiled, params)
     if not len(data.goals("train")):
         raise DataError(
             f"{compiled} has no report to train on: give the corpus more reports, or the split a smaller test"
@@ -44,16 +44,29 @@ def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say 
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     for name in params.train.policies:
-        started = time.monotonic()
-        curve = Curve(name)
-        policy = LEARNERS[name](data, params, exam, curve, say)
-        stored.save(policy, models, filters=data.filters)
-        curve.write(curves)
-        say(f"{name}: trained in {time.monotonic() - started:.0f} s")
+        one(name, data, params, exam, models=models, curves=curves, say=say)
     started = time.monotonic()
     for policy in (*baselines.fixed(len(data.filters), params.seed), *playbooks.fitted(data, params)):
         stored.save(policy, models, filters=data.filters)
     say(f"playbooks: fitted in {time.monotonic() - started:.0f} s")
+
+
+def loaded(compiled: Path, params: Params) -> Dataset:
+    """The dataset, with no more training reports than wanted."""
+    data = Dataset.load(compiled)
+    return choice.fewer(data, params.train.reports, params.seed) if params.train.reports else data
+
+
+def one(
+    name: str, data: Dataset, params: Params, exam: Exam, *, models: Path, curves: Path, say: Say
+) -> None:
+    """Train and store one policy, and the curve of its learning."""
+    started = time.monotonic()
+    curve = Curve(name)
+    policy = LEARNERS[name](data, params, exam, curve, say)
+    stored.save(policy, models, filters=data.filters)
+    curve.write(curves)
+    say(f"{name}: trained in {time.monotonic() - started:.0f} s")
 
 
 def _threatwalk(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:

@@ -23,10 +23,11 @@ _POINTS = 6  # of the curve: an exam is dear while little is learned
 def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) -> SelectivePolicy:
     """Practise on the training part, once for each member. With several devices, every rank returns the same policy."""
     how = params.train.selective
-    vocabulary = vocabulary_of(data)
+    vocabulary = vocabulary_of(data, how.words)
     lexicon = Lexicon.of(data.samples, vocabulary)
     excess = params.reward.excess_weight
-    manner = Manner(price=how.price, threshold=excess / (1 + excess), rounds=how.rounds)
+    threshold = excess / (1 + excess) if how.membership else 0.0
+    manner = Manner(price=how.price, threshold=threshold, rounds=how.rounds)
     members = tuple(
         _member(data, params, member, lexicon, manner, len(vocabulary), exam, curve, say)
         for member in range(how.members)
