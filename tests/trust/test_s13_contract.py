@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ FIGURE = "the data contract blocks at 5 %, names the culprits, and lets pass 1 %
 # Without an accepted dataset to compare with, nothing tells these fakes from honest reports.
 NEEDS_HISTORY = {"single_kind"}
 NEEDS_ANSWERS = {"beside_hubs"}
+LATE = 30  # days in the mean from an honest report's date until it is collected
 STEPS = ((0.5, 0.55), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.0))
 
 
@@ -134,10 +136,17 @@ class Tally:
 
 
 def grown(corpus: Corpus, seed: int) -> tuple[int, int, list[str]]:
-    """How often a clean corpus that grows month by month is blocked, of how many contracts, and by what."""
+    """How often a clean corpus that grows month by month is blocked, of how many contracts, and by what.
+
+    Its reports come late, as honest ones do: most by days or weeks, some by months.
+    """
     told = poison.stories(corpus.table)
     draw, days = random.Random(seed), Ground(told, ()).days
-    order = [name for _, name in sorted((one.published or draw.choice(days), one.id) for one in told)]
+
+    def collected(one: Story) -> date:
+        return (one.published or draw.choice(days)) + timedelta(days=draw.expovariate(1 / LATE))
+
+    order = [name for _, name in sorted((collected(one), one.id) for one in told)]
 
     def until(part: float) -> Census:
         rows = pc.is_in(corpus.table["report"], pa.array(order[: round(part * len(order))]))

@@ -23,7 +23,7 @@ from threatwalk.params import Acceptance, Contract
 Bools = NDArray[np.bool_]
 
 CHANCE = 1e-4  # a difference that chance makes more often than this is none
-SETTLED = 0.9  # this part of the accepted reports is older than what may still be published late
+SETTLED = 0.95  # this part of the accepted reports is older than what comes late, but for as small a part of the news
 _MOST_IDS = 1000  # of a culprit; the rest is counted
 
 # What is wrong, and what to do. In this order the checks are made and shown.
@@ -203,7 +203,7 @@ def _news(census: Census, accepted: Accepted, limits: Contract) -> Iterator[Chec
     theirs = np.array([name == most for name in census.publisher], np.bool_) & new
     yield _blaming(census, "new_publisher", theirs, limits.suspect)
     late = new & ~older & (census.day < int(accepted.figures["settled"]))
-    # of the honest news a tenth may be older than nine tenths of what was there
+    # so few of the honest news may be older
     check = _blaming(census, "backdated", late, limits.suspect)
     allowed = (1 - SETTLED) * int((new & ~older).sum())
     yield replace(check, value=max(0.0, int(late.sum()) - allowed) / max(1, len(census)))
