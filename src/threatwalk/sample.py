@@ -68,10 +68,9 @@ _is_hex = re.compile(r"[0-9a-fA-F]+").fullmatch
 _is_lower_hex = re.compile(r"[0-9a-f]+").fullmatch
 _is_name = re.compile(_NAME).fullmatch
 _is_ipv4 = re.compile(_IPV4).fullmatch
-_plain_host = re.compile(rf"({_IPV4})|{_NAME}").fullmatch
-# A URL that needs no mending: lower case scheme and host, no port, nothing that could be a fang.
-_plain_url = re.compile(rf"(?:https?|ftp)://(?:{_NAME}|{_IPV4})/[!-~]*").fullmatch
-_may_hold_fangs = re.compile(r"[#\[\](){}<>\\]").search
+_are_labels = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+").fullmatch
+# A URL that needs no mending: lower case scheme and host, no port, no fragment, nothing that could be a fang.
+_plain_url = re.compile(rf"(?:https?|ftp)://(?:{_NAME}|{_IPV4})/[!\"$-'*-;=?-Z^-z|~]*").fullmatch
 _controls = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").search
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
@@ -156,40 +155,30 @@ def _ascii(rule: str) -> str:
 
 
 @cache
-def _plain_tlds() -> frozenset[str]:
-    """The top-level domains under which every name with one label more is registered (`com`)."""
-    plain, wild, exceptions = _suffix_rules()
-    deeper = {rule.rpartition(".")[2] for rule in (*plain, *exceptions) if "." in rule}
-    return (
-        frozenset(rule for rule in plain if "." not in rule) - deeper - {w.rpartition(".")[2] for w in wild}
-    )
+def top_levels() -> dict[str, dict[str, bool] | None]:
+    """Every label that ends a public suffix, as DNS carries it; no host name ends in another.
 
-
-@cache
-def _two_labels() -> tuple[frozenset[str], frozenset[str]]:
-    """The plain public suffixes of two labels (`co.uk`), and the pairs of labels that need a closer look.
-
-    Those are the ends of all longer rules, wildcards and exceptions (`sch.uk`), and what stands below `*.ck`.
+    With each, the pairs of labels below it that are no registered domains: True for a public suffix (`co.uk`), False
+    for the end of longer rules (`sch.uk`). None: every name below needs a closer look (`*.ck`).
     """
     plain, wild, exceptions = _suffix_rules()
-    longer = {*plain, *exceptions, *(f"x.{rule}" for rule in wild)}
-    odd = {".".join(rule.rsplit(".", 2)[-2:]) for rule in longer if rule.count(".") > 1}
-    below = {rule for rule in wild if "." not in rule} | {
-        rule.partition(".")[2] for rule in exceptions if rule.count(".") == 1
-    }
-    return frozenset(rule for rule in plain if rule.count(".") == 1), frozenset(odd | below)
-
-
-@cache
-def top_levels() -> frozenset[str]:
-    """Every label that ends a public suffix, as DNS carries it; no host name ends in another."""
-    return frozenset(rule.rpartition(".")[2] for rules in _suffix_rules() for rule in rules)
+    levels: dict[str, dict[str, bool] | None] = {rule: {} for rule in plain if "." not in rule}
+    longer = [(rule, rule in plain) for rule in {*plain, *exceptions, *(f"*.{rule}" for rule in wild)}]
+    for rule, is_plain in sorted(longer, key=lambda one: one[0].count(".")):  # the longer have the last word
+        above, _, end = rule.rpartition(".")
+        pairs = levels.setdefault(end, None)
+        if above and pairs is not None:
+            if "." in above or is_plain:
+                pairs[f"{above.rpartition('.')[2]}.{end}"] = "." not in above
+            else:
+                levels[end] = None
+    return levels
 
 
 def _registered_at(name: str) -> int | None:
     """Where the registered domain of a canonical name begins; None where there is none."""
     last = name.rfind(".")
-    if name[last + 1 :] in _plain_tlds():
+    if top_levels().get(name[last + 1 :]) == {}:
         return name.rfind(".", 0, last) + 1 if last > 0 else None
     plain, wild, exceptions = _suffix_rules()
     before, at = None, 0
@@ -207,16 +196,15 @@ def _registered_at(name: str) -> int | None:
 
 def host_kind(name: str) -> Kind | None:
     """DOMAIN or HOSTNAME for a canonical name; None where it has no registered domain."""
-    before, _, tld = name.rpartition(".")
-    if before and tld in _plain_tlds():
-        return _HOSTNAME if "." in before else _DOMAIN
-    above = before.rfind(".")
-    suffixes, odd = _two_labels()
-    two = name[above + 1 :]
-    if before and two not in odd and tld not in odd:
-        if two in suffixes:
+    before, _, end = name.rpartition(".")
+    pairs = top_levels().get(end)
+    if before and pairs is not None:
+        above = before.rfind(".")
+        is_suffix = pairs.get(name[above + 1 :])
+        if is_suffix is None:
+            return _DOMAIN if above < 0 else _HOSTNAME
+        if is_suffix:
             return None if above < 0 else _HOSTNAME if before.rfind(".", 0, above) >= 0 else _DOMAIN
-        return None if tld not in _suffix_rules()[0] else _DOMAIN if above < 0 else _HOSTNAME
     at = _registered_at(name)
     return None if at is None else _HOSTNAME if at else _DOMAIN
 
@@ -397,7 +385,7 @@ def sample(kind: Kind, raw: str) -> Sample:
     """
     if HASH_LENGTHS.get(len(raw)) is kind and _is_lower_hex(raw):
         return _made((kind, raw))
-    if kind is _URL and len(raw) <= LONGEST and _plain_url(raw) and not _may_hold_fangs(raw):
+    if kind is _URL and len(raw) <= LONGEST and _plain_url(raw):
         return _made((kind, raw))
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
@@ -419,7 +407,10 @@ def sample(kind: Kind, raw: str) -> Sample:
 
 def digest(raw: str) -> Sample:
     """The MD5, SHA1 or SHA256 sample of a hash, told by its length; raises SampleError."""
-    kind = HASH_LENGTHS.get(len(raw)) or HASH_LENGTHS.get(len(raw.translate(_INVISIBLE).strip()))
+    kind = HASH_LENGTHS.get(len(raw))
+    if kind and _is_lower_hex(raw):
+        return _made((kind, raw))
+    kind = kind or HASH_LENGTHS.get(len(raw.translate(_INVISIBLE).strip()))
     if kind is None:
         raise _wrong(raw, "md5, sha1 or sha256")
     return sample(kind, raw)
@@ -433,12 +424,18 @@ def host(raw: str) -> Sample:
     Raises:
         SampleError: it is none of them.
     """
-    if len(raw) < 254:
-        if plain := _plain_host(raw):
-            kind = _V4 if plain.lastindex else host_kind(raw)
-            if kind is not None:
-                return _made((kind, raw))
-            raise _no_suffix(raw)
+    before, _, end = raw.rpartition(".")
+    pairs = top_levels().get(end)
+    # One label of letters and digits is by far the commonest name, and plain without a search.
+    if pairs is not None and before.isalnum() and raw.isascii() and raw.islower() and len(before) < 64:
+        if raw not in pairs:
+            return _made((_DOMAIN, raw))
+    elif len(raw) < 254:
+        if pairs is None:
+            if _is_ipv4(raw):
+                return _made((_V4, raw))
+        elif _are_labels(before):
+            return _sorted(raw, raw) if pairs else _made((_HOSTNAME if "." in before else _DOMAIN, raw))
         if not raw.isascii() and raw.replace(".", "").isalnum():  # no fangs, no port
             return _sorted(_mended(raw, raw), raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
