@@ -185,19 +185,18 @@ def _attributes(attributes: object, gathering: Gathering) -> list[Comment]:
         try:
             value, kind = attribute["value"], attribute["type"]
             canonical = single(kind)
-            halves = None if canonical else _COMPOSITE.get(kind)
         except (TypeError, KeyError):
             gathering.reject(attribute, "no attribute with type and value")
             continue
-        if canonical is None and halves is None:
+        if canonical is None and kind not in _COMPOSITE:
             continue
         if (deleted := attribute.get("deleted")) is not None and deleted not in _UNDELETED:
             continue
         if value.__class__ is not str:
             gathering.reject(value, "not a text")
-        elif halves is not None:
-            comments += _halves(attribute, kind, value, halves, gathering)
-        elif canonical is not None:
+        elif canonical is None:
+            comments += _halves(attribute, kind, value, gathering)
+        else:
             try:  # as Gathering.add does it; this loop is where the time goes
                 found(canonical(value))
             except SampleError as err:
@@ -209,12 +208,10 @@ def _attributes(attributes: object, gathering: Gathering) -> list[Comment]:
     return comments
 
 
-def _halves(
-    attribute: dict[str, Any], kind: str, value: str, halves: Halves, gathering: Gathering
-) -> list[Comment]:
+def _halves(attribute: dict[str, Any], kind: str, value: str, gathering: Gathering) -> list[Comment]:
     """Gather a composite; one without its second half is what its first half says."""
     before = len(gathering.samples)
-    for half, raw in zip(halves, value.rsplit("|", 1), strict=False):
+    for half, raw in zip(_COMPOSITE[kind], value.rsplit("|", 1), strict=False):
         if half is not None:
             gathering.add(half, raw)
     gathering.stand(attribute.get("uuid"))
