@@ -31,10 +31,11 @@ _is_path = re.compile(r"([a-z0-9-]+):([A-Za-z_][\w.'-]*)").fullmatch
 _STRING = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
 _ESCAPE = re.compile(r"\\(['\\])")
 LONGEST_PATTERN = 1_000_000
+_LONGEST_HEAD = 1000  # characters before a pattern's last value
 _ALTERNATIVES = re.compile(r"\b(?:OR|IN)\b")
 _LINKS = frozenset({"relationship", "observed-data", "domain-name"})
 _ABOUT = frozenset(
-    {"report", "grouping", "campaign", "marking-definition"}
+    {"report", "grouping", "campaign", "marking-definition", "identity"}
 )  # what says something of the whole
 _WITHOUT_SAMPLES = (
     "attack-pattern--",
@@ -59,14 +60,12 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
         DocumentError: it holds no objects.
     """
     objects = document.get("objects")
-    known = [item for item in objects if isinstance(item, dict)] if isinstance(objects, list) else []
-    if not known:
+    if not isinstance(objects, list) or not any(isinstance(item, dict) for item in objects):
         raise DocumentError(f"{path}: a STIX 2 bundle without objects")
     gathering = Gathering()
     samples, stood, reader_of = gathering.samples, gathering.places.append, _READERS.get
-    about_all: dict[str, list[dict[str, Any]]] = {kind: [] for kind in _ABOUT}
-    ends: list[int] = []
     links: list[dict[str, Any]] = []
+    noted: dict[str, list[dict[str, Any]]] = dict.fromkeys(_LINKS, links) | {kind: [] for kind in _ABOUT}
     before = 0
     for item in objects:
         if item.__class__ is not dict:
@@ -75,26 +74,27 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
         kind = item.get("type")
         if kind.__class__ is not str:
             gathering.reject(kind, "a type should be a text")
-        elif (reader := reader_of(kind)) is not None:
-            reader(item, gathering)
+            continue
+        if kind in noted:
+            noted[kind].append(item)
+        reader = reader_of(kind)
+        if reader is None:
+            continue
+        reader(item, gathering)
         end = len(samples)
-        if end == before + 1:  # by far the commonest: one place, and nothing to tie
-            stood(item.get("id"))
+        if (
+            end == before + 1 and (place := item.get("id")).__class__ is str
+        ):  # by far the commonest: nothing to tie
+            stood(place)
         elif end > before:
             gathering.stand(item.get("id"))
             if kind != "indicator" or _is_of_one(item["pattern"]):
-                gathering.tie(item["type"], before)
+                gathering.tie(kind, before)
         before = end
-        ends.append(end)
-        if kind.__class__ is str:
-            if kind in _LINKS and not _leads_away(item):
-                links.append(item)
-            elif kind in _ABOUT:
-                about_all[kind].append(item)
-    gathering.ties += _linked(links, known, ends, samples)
-    named = _only(about_all["report"])
-    about = named or _only(about_all["grouping"]) or {}
-    tlps = _tlps(about_all["marking-definition"])
+    gathering.ties += _linked(links, gathering)
+    named = _only(noted["report"])
+    about = named or _only(noted["grouping"]) or {}
+    tlps = _tlps(noted["marking-definition"])
     goal, places = gathering.settled()
     labels = list(_texts(about.get("labels")))
     marks = [marking.tagged(labels), *(tlps.get(ref) for ref in _texts(about.get("object_marking_refs")))]
@@ -106,10 +106,10 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
         tlp=marking.strictest(marks),
         source=source,
         path=path,
-        campaign=marking.campaign(labels) or _campaign(about_all["campaign"]),
+        campaign=marking.campaign(labels) or _campaign(noted["campaign"]),
         recovered=recovered,
         rejected=tuple(gathering.rejected),
-        publisher=_publisher(about, known),
+        publisher=_publisher([about] if about else objects, noted["identity"]),
         revision=plain(about.get("modified"), 40),
         places=places,
         ties=tuple(gathering.ties),
@@ -118,31 +118,26 @@ def read(document: Any, *, path: str = "", source: str = "", recovered: bool = F
     )
 
 
-def _publisher(about: dict[str, Any], objects: list[dict[str, Any]]) -> str:
-    """The name of the identity that created the report, or, where there is none, all that the bundle holds."""
-    creators = {ref for item in ([about] if about else objects) for ref in _texts(item.get("created_by_ref"))}
-    if len(creators) != 1:
-        return ""
-    (creator,) = creators
-    names = (plain(item.get("name"), 200) for item in objects if item.get("id") == creator)
-    return next(names, "")
+def _publisher(objects: list[Any], identities: list[dict[str, Any]]) -> str:
+    """The name of the one identity that created the report, or, where there is none, all that the bundle holds."""
+    creators = {
+        ref
+        for item in objects
+        if isinstance(item, dict) and isinstance(ref := item.get("created_by_ref"), str)
+    }
+    names = (plain(item.get("name"), 200) for item in identities if item.get("id") in creators)
+    return next(names, "") if len(creators) == 1 else ""
 
 
-def _linked(
-    links: list[dict[str, Any]], objects: list[dict[str, Any]], ends: list[int], samples: list[Sample]
-) -> Iterator[Tie]:
+def _linked(links: list[dict[str, Any]], gathering: Gathering) -> Iterator[Tie]:
     """What relationships, references of observed data and resolved names say about the samples of two objects."""
+    links = [item for item in links if not _leads_away(item)]
     wanted = {ref for item in links for key in _REFS for ref in _texts(item.get(key))}
     wanted |= {item["id"] for item in links if isinstance(item.get("id"), str)}
-    spans = (
-        {
-            item["id"]: tuple(samples[begin:end])
-            for item, begin, end in zip(objects, [0, *ends], ends, strict=False)
-            if end > begin and isinstance(item.get("id"), str) and item["id"] in wanted
-        }
-        if wanted
-        else {}
-    )
+    spans: dict[str, list[Sample]] = {}
+    for place, one in zip(gathering.places, gathering.samples, strict=True) if wanted else ():
+        if place in wanted:
+            spans.setdefault(place, []).append(one)
     for item in links if spans else ():
         if item["type"] == "relationship":
             own, found = (next(_spans(item.get(key), spans), ()) for key in ("source_ref", "target_ref"))
@@ -158,7 +153,7 @@ def _linked(
                     yield Tie("resolves-to", own, found)
 
 
-def _spans(refs: object, spans: dict[str, tuple[Sample, ...]]) -> Iterator[tuple[Sample, ...]]:
+def _spans(refs: object, spans: dict[str, list[Sample]]) -> Iterator[list[Sample]]:
     for ref in _texts(refs):
         if ref in spans:
             yield spans[ref]
@@ -268,8 +263,15 @@ def _pattern(pattern: object, gathering: Gathering) -> None:
     if not isinstance(pattern, str) or len(pattern) > LONGEST_PATTERN:
         gathering.reject(pattern, "an indicator without a readable pattern")
         return
-    if _conjunction(pattern, gathering):
-        return
+    if pattern[-2:] == "']" and "\\" not in pattern:
+        head, _, value = pattern[:-2].rpartition("'")
+        if len(head) <= _LONGEST_HEAD and (said := _said(head)) is not None:
+            before, canonical = said
+            for one, other in before:
+                gathering.add(one, other)
+            if canonical is not None:
+                gathering.add(canonical, value)
+            return
     met = False
     for kind, field, negated, operator, single, several in _COMPARISON.findall(pattern):
         met = True
@@ -285,31 +287,26 @@ def _pattern(pattern: object, gathering: Gathering) -> None:
         gathering.reject(pattern, "no pattern of STIX 2")
 
 
-def _conjunction(pattern: str, gathering: Gathering) -> bool:
-    """Read `[path = 'value' AND path = 'value' ...]`, by far the commonest form; False where it is another."""
-    if pattern[:1] != "[" or pattern[-2:] != "']" or "\\" in pattern:
-        return False
-    found: list[tuple[Canonical, str]] = []
-    for comparison in pattern[1:-2].split("' AND "):
+@lru_cache(maxsize=1024)
+def _said(head: str) -> tuple[list[tuple[Canonical, str]], Canonical | None] | None:
+    """What stands before the last value of `[path = 'value' AND path = 'value' ...]`, by far the commonest form: the
+    values that it holds, and what the last one will be; None where it is another form.
+
+    Remembered, since nearly all patterns of a bundle begin alike.
+    """
+    if head[:1] != "[":
+        return None
+    found: list[tuple[Canonical | None, str]] = []
+    for comparison in f"{head[1:]}'".split("' AND "):
         path, equals, value = comparison.partition(" = '")
         if not equals:
             path, equals, value = comparison.partition("='")
-        known, canonical = _meaning_of(path)
-        if not equals or not known or "'" in value:
-            return False
-        if canonical is not None:
-            found.append((canonical, value))
-    add = gathering.add
-    for canonical, value in found:
-        add(canonical, value)
-    return True
-
-
-@lru_cache(maxsize=4096)
-def _meaning_of(path: str) -> tuple[bool, Canonical | None]:
-    """Whether a text is an object path, and what that holds."""
-    found = _is_path(path)
-    return (True, _meaning(found[1], found[2])) if found else (False, None)
+        path_of = _is_path(path)
+        if not equals or not path_of or "'" in value:
+            return None
+        found.append((_meaning(path_of[1], path_of[2]), value))
+    last, _ = found.pop()
+    return [(canonical, value) for canonical, value in found if canonical is not None], last
 
 
 @lru_cache(maxsize=1024)
