@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import islice, takewhile
+from itertools import groupby, islice, takewhile
 from typing import Any
 
 from lxml import etree
@@ -15,17 +15,20 @@ from threatwalk.reports.relation import Tie
 from threatwalk.reports.report import Report, Tlp
 from threatwalk.sample import Sample, digest, host
 
-Reader = Callable[[Any, Gathering], None]
+Canonical = Callable[[str], Sample]
 
 HEAD = 1 << 20  # bytes in which a document type would stand
 
-_TYPES = (
-    "FileObjectType",
-    "AddressObjectType",
-    "URIObjectType",
-    "DomainNameObjectType",
-    "HostnameObjectType",
-)
+# The object types of the paper, and their fields that hold samples.
+_FIELDS: dict[str, dict[str, Canonical]] = {
+    "FileObjectType": {"File_Name": file_name, "Simple_Hash_Value": digest},
+    "AddressObjectType": {"Address_Value": host},
+    "URIObjectType": {"Value": link},
+    "DomainNameObjectType": {"Value": host},
+    "HostnameObjectType": {"Hostname_Value": host},
+}
+_NAMES = frozenset(name for names in _FIELDS.values() for name in names)
+_ADDRESSES = (None, "ipv4-addr", "ipv6-addr", "cidr")  # categories that are hosts
 _COMMA = "##comma##"
 _EXACT = (None, "Equals")
 _XSI_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
@@ -35,8 +38,8 @@ _PACKAGES = ("{*}STIX_Package", "{*}Package")
 _HOLDERS = ("{*}Properties", "{*}Defined_Object")  # of CybOX 2 and 1
 _PARTS = ("{*}STIX_Header", "{*}Related_Object")
 _MATCHED = frozenset({
-    "STIX_Package", "Package", "Properties", "Defined_Object", "STIX_Header", "Related_Object", "Relationship",
-    "File_Name", "Hashes", "Hash", "Type", "Simple_Hash_Value", "Address_Value", "Value", "Hostname_Value",
+    "STIX_Package", "Package", "Properties", "Defined_Object", "STIX_Header", "Related_Object", "Relationship", "Hashes",
+    "Hash", "Type", *_NAMES,
 })  # fmt: skip
 _NEAR = 3  # levels: an object, its observable and what holds that
 _PUBLISHER = ("Name", "Identity", "Information_Source")  # from the inside out
@@ -98,7 +101,7 @@ def _restore_names(root: Any) -> None:
         if name in _MATCHED and not element.tag.endswith(f"}}{name}"):
             element.tag = name
         kind = element.get("xsi:type")
-        if kind is not None and _local(kind) in _READERS:
+        if kind is not None and _local(kind) in _FIELDS:
             element.set(_XSI_TYPE, kind)
 
 
@@ -123,7 +126,7 @@ def _prolog_rest(data: bytes) -> bytes:
 class _Package:
     """A package while it is read."""
 
-    __slots__ = ("gathering", "id", "links", "marks", "published", "publisher", "revision", "spans", "title")
+    __slots__ = ("gathering", "id", "links", "marks", "published", "publisher", "revision", "title")
 
     def __init__(self, element: Any) -> None:
         self.id = plain(element.get("id"), 200)
@@ -131,8 +134,9 @@ class _Package:
         self.title = ""
         self.publisher = ""
         self.revision = plain(element.get("timestamp"), 40)
-        self.spans: dict[str, list[Sample]] = {}  # the samples of each object
-        self.links: list[tuple[str, str, str]] = []  # object, related object, relationship
+        self.links: list[
+            tuple[str, str, Any]
+        ] = []  # object, related object, and what tells their relationship
         self.published: str | None = None
         self.marks: list[Tlp | None] = []
 
@@ -145,6 +149,7 @@ def _packages(root: Any, *, path: str, source: str, recovered: bool) -> Iterator
     if not wrapping:
         yield _read(root, parts, path=path, source=source, recovered=recovered)
         return
+    del parts, inner  # elements that are held take far longer to clear
     for _, element in etree.iterwalk(root, events=("end",), tag=_PACKAGES):
         report = _read(element, element.iter(*_PARTS), path=path, source=source, recovered=recovered)
         if report.goal or element not in wrapping:  # one that only wraps others is no report
@@ -155,7 +160,7 @@ def _packages(root: Any, *, path: str, source: str, recovered: bool) -> Iterator
 def _read(element: Any, parts: Iterable[Any], *, path: str, source: str, recovered: bool) -> Report:
     """The report that a package is; `parts` are its headers and related objects."""
     package = _Package(element)
-    _objects(element, package)
+    _objects(element, package.gathering)
     for part in parts:
         if _local(part.tag) == "STIX_Header":
             _header(part, package)
@@ -172,45 +177,85 @@ def _check_root(root: Any, path: str) -> None:
         raise DocumentError(f"{path}: its root <{plain(name, 60)}> is no STIX package")
 
 
-def _objects(root: Any, package: _Package) -> None:
-    """Read every object of the five types in a package, and note what it holds; those outside all holders last."""
-    loose: list[tuple[Any, Reader]] = []
-    for element in root.iter("*"):
-        kind = element.get(_XSI_TYPE)
-        if kind is None or (reader := _READERS.get(_local(kind))) is None:
+def _objects(root: Any, gathering: Gathering) -> None:
+    """Read the fields of every object of the five types, and note where it stands; those outside all holders last.
+
+    From the fields outwards: most of a document is neither an object nor inside one.
+    """
+    loose: list[tuple[str, Any, list[Any]]] = []
+    for element, fields in groupby(root.iter(*(f"{{*}}{name}" for name in _NAMES)), key=_object_of):
+        kind = "" if element is None else _local(element.get(_XSI_TYPE))
+        if kind not in _FIELDS:
             continue
         if _local(element.tag) in {"Properties", "Defined_Object"}:
             holder = element
         else:
             holder = next(element.iterancestors(*_HOLDERS), None)
         if holder is None:
-            loose.append((element, reader))
-        else:
-            _held(element, reader, holder, package)
-    for element, reader in loose:
-        reader(element, package.gathering)
-    package.gathering.stand("")
+            loose.append((kind, element, list(fields)))
+        elif _object(kind, element, fields, gathering):
+            gathering.stand(_place(holder))
+    for kind, element, own in loose:
+        _object(kind, element, own, gathering)
+    gathering.stand("")
 
 
-def _held(element: Any, reader: Reader, holder: Any, package: _Package) -> None:
-    """Read one object; its samples stand at the nearest id around what holds it, and are that object's."""
-    gathering, before = package.gathering, len(package.gathering.samples)
-    reader(element, gathering)
-    if len(gathering.samples) > before:
-        parent = holder.getparent()
-        own = "" if parent is None else _id_of(parent)
-        if own:
-            package.spans.setdefault(own, []).extend(gathering.samples[before:])
-        gathering.stand(own or next(filter(None, map(_id_of, islice(holder.iterancestors(), _NEAR))), ""))
+def _object_of(field: Any) -> Any:
+    """The element that a field belongs to: the nearest around it that has a type."""
+    around = field.getparent()
+    while around is not None and around.get(_XSI_TYPE) is None:
+        around = around.getparent()
+    return around
+
+
+def _place(holder: Any) -> str:
+    """The nearest id around what holds an object."""
+    for _ in range(_NEAR):
+        holder = holder.getparent()
+        if holder is None:
+            break
+        if own := _id_of(holder):
+            return own
+    return ""
+
+
+def _object(kind: str, element: Any, fields: Iterable[Any], gathering: Gathering) -> bool:
+    """Gather the samples in the fields of an object; whether there were any."""
+    if kind == "AddressObjectType" and element.get("category") not in _ADDRESSES:
+        return False
+    before = len(gathering.samples)
+    for field in fields:
+        name = _local(field.tag)
+        canonical = _FIELDS[kind].get(name)
+        if canonical and (kind != "FileObjectType" or _is_of_file(name, field, element)):
+            for value in _values(field):
+                gathering.add(canonical, value)
+    if kind == "FileObjectType":
+        gathering.tie("file", before)
+    return len(gathering.samples) > before
+
+
+def _is_of_file(name: str, field: Any, file: Any) -> bool:
+    """Whether a name or hash is that of the whole file, and not of a section, say."""
+    holder = field.getparent()
+    if name == "Simple_Hash_Value":
+        kinds = [_text(child).strip().lower() for child in holder if _local(child.tag) == "Type"]
+        if kinds and kinds[0] not in _HASH_TYPES:
+            return False
+        holder = holder.getparent()
+        if _local(holder.tag) != "Hashes":
+            return False
+        holder = holder.getparent()
+    return holder is file
 
 
 def _link(related: Any, package: _Package) -> None:
     """Note that an object has a related one, which stands inside it or elsewhere."""
     other = _id_of(related)
-    own = next(map(_id_of, islice(related.iterancestors(), 1, 2)), "") if other else ""
+    around = related.getparent() if other else None
+    own = "" if around is None or (around := around.getparent()) is None else _id_of(around)
     if own and other:
-        names = (plain(_text(child), 100) for child in related.iterchildren("{*}Relationship"))
-        package.links.append((own, other, next(names, "") or "related"))
+        package.links.append((own, other, related))
 
 
 def _id_of(element: Any) -> str:
@@ -263,64 +308,23 @@ def _report(package: _Package, *, path: str, source: str, recovered: bool) -> Re
 
 
 def _ties(package: _Package) -> Iterator[Tie]:
-    for own, other, name in package.links:
-        if own in package.spans and other in package.spans:
-            yield Tie(name, package.spans[own], package.spans[other])
+    gathering = package.gathering
+    spans: dict[str, list[Sample]] = {}
+    for place, one in zip(gathering.places, gathering.samples, strict=True) if package.links else ():
+        spans.setdefault(place, []).append(one)
+    for own, other, related in package.links:
+        if own in spans and other in spans:
+            names = (plain(_text(child), 100) for child in related.iterchildren("{*}Relationship"))
+            yield Tie(next(names, "") or "related", spans[own], spans[other])
 
 
 def _text(element: Any) -> str:
     return "".join(element.itertext()) if len(element) else element.text or ""
 
 
-def _values(element: Any) -> Iterator[str]:
+def _values(field: Any) -> list[str]:
     """The exact values of a field: one, or a list joined by `##comma##`; none for ranges and patterns."""
-    if element.get("condition") in _EXACT and not element.get("pattern_type"):
-        values = _text(element).split(element.get("delimiter") or _COMMA)
-        yield from filter(None, map(str.strip, values))
-
-
-def _single(tag: str, canonical: Callable[[str], Sample]) -> Callable[[Any, Gathering], None]:
-    def read_object(element: Any, gathering: Gathering) -> None:
-        for child in element.iter(tag):
-            for value in _values(child):
-                gathering.add(canonical, value)
-
-    return read_object
-
-
-_address_value = _single("{*}Address_Value", host)
-
-
-def _address(element: Any, gathering: Gathering) -> None:
-    if element.get("category", "ipv4-addr") in {"ipv4-addr", "ipv6-addr", "cidr"}:
-        _address_value(element, gathering)
-
-
-def _file(element: Any, gathering: Gathering) -> None:
-    before = len(gathering.samples)
-    for child in element.iterchildren("{*}File_Name", "{*}Hashes"):
-        if _local(child.tag) == "File_Name":
-            for value in _values(child):
-                gathering.add(file_name, value)
-        else:
-            for one in child.iter("{*}Hash"):
-                _hash(one, gathering)
-    gathering.tie("file", before)
-
-
-def _hash(element: Any, gathering: Gathering) -> None:
-    kinds = [_text(child).strip().lower() for child in element.iter("{*}Type")]
-    if kinds and kinds[0] not in _HASH_TYPES:
-        return
-    for child in element.iter("{*}Simple_Hash_Value"):
-        for value in _values(child):
-            gathering.add(digest, value)
-
-
-_READERS: dict[str, Reader] = {
-    "FileObjectType": _file,
-    "AddressObjectType": _address,
-    "URIObjectType": _single("{*}Value", link),
-    "DomainNameObjectType": _single("{*}Value", host),
-    "HostnameObjectType": _single("{*}Hostname_Value", host),
-}
+    if field.get("condition") not in _EXACT or field.get("pattern_type"):
+        return []
+    values = _text(field).split(field.get("delimiter") or _COMMA)
+    return [value for raw in values if (value := raw.strip())]
