@@ -40,6 +40,7 @@ NEVER = np.iinfo(np.int32).max
 NO_GROUP = -1
 KIND_AT, CITED = 27, 1 << 31  # in `Dataset.evidence`
 _CHUNK = 1 << 20  # edges
+_SOME = 1 << 14  # samples
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -70,6 +71,14 @@ class Samples(Sequence[Sample]):
                 raise IndexError(index)
             made = self._made[index] = Sample(KINDS[self._kind[index]], self._values[index].as_py())
         return made
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All of them, of which none is kept: of a large dataset they would take more memory than its arrays."""
+        for start in range(0, len(self), _SOME):
+            kinds = self._kind[start : start + _SOME].tolist()
+            values = self._values[start : start + _SOME].to_pylist()
+            for kind, value in zip(kinds, values, strict=True):
+                yield Sample(KINDS[kind], value)
 
     def number(self, s: Sample) -> int | None:
         """The number of a sample; None where the dataset does not hold it."""

@@ -26,6 +26,7 @@ _KIND_NUMBER = {kind: i for i, kind in enumerate(KINDS)}
 _GROUP_OF_KIND = np.array([GROUP_OF[kind] for kind in KINDS])
 ENDLESS = 6.0  # what a walk without a budget has left, as log(1 + lookups)
 _LOGS = np.log1p(np.arange(4096))
+_TOGETHER = 8192  # samples
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -81,10 +82,16 @@ class Lexicon:
 
     @classmethod
     def of(cls, samples: Sequence[Sample], vocabulary: Vocabulary) -> "Lexicon":
-        parts = [vocabulary.columns(s) for s in samples]
-        indptr = np.concatenate([[0], np.cumsum([len(p) for p in parts], dtype=np.int64)])
-        columns = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-        return cls(np.array([_KIND_NUMBER[s.kind] for s in samples], dtype=np.int64), indptr, columns)
+        kinds, length = (np.empty(len(samples), dtype=np.int64) for _ in range(2))
+        parts, columns = list[Ints](), [np.empty(0, dtype=np.int64)]
+        for i, s in enumerate(samples):
+            parts.append(vocabulary.columns(s))
+            kinds[i], length[i] = _KIND_NUMBER[s.kind], len(parts[-1])
+            if len(parts) == _TOGETHER:  # small arrays take more memory than what is in them
+                columns.append(np.concatenate(parts))
+                parts.clear()
+        indptr = np.concatenate([[0], np.cumsum(length)])
+        return cls(kinds, indptr, np.concatenate([*columns, *parts]))
 
     @cached_property
     def narrow(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Ints, NDArray[np.int32]]:
