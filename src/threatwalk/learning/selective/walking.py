@@ -1,6 +1,6 @@
 """A selective walk: put the questions that are worth most, keep what is likely to belong, until none is worth its price."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ Watch = Callable[[Longs, Cases, Doubted], None]
 NOWHERE = Reach(*(np.empty(0, dtype=np.int64) for _ in range(3)))
 PASSES = 2  # as in `analysis.walk`: what was just kept may speak for what was not
 _CHUNK = 128  # walks side by side
-_TABLE_ROWS = 8192
+_ROWS = 8192  # that the networks judge at once: each takes some 10 KB on the way
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Judge:
 
     @classmethod
     def over(cls, members: Sequence[SelectiveNet], lexicon: Lexicon) -> "Judge":
-        """All samples embedded once: for many walks over one dataset."""
-        return cls(members, [_looked_up(table(net, lexicon)) for net in members])
+        """Each sample is embedded once, when it is first met: for many walks over one dataset."""
+        return cls(members, [_remembering(net, lexicon) for net in members])
 
     @torch.inference_mode()
     def worth(self, cases: Cases) -> Floats:
@@ -67,7 +67,9 @@ class Judge:
         total = torch.zeros(len(cases.kept), cases.filters)
         for net, embed in self._members:
             kept = embed(cases.kept.sample)
-            total += net.worth(net.look(scene, embed(cases.head), kept), scene, kept, every)
+            seen = net.look(scene, embed(cases.head), kept)
+            for some in _parts(len(every)):
+                total[some] += net.worth(seen, scene, kept, every[some])
         return (total / len(self._members)).numpy().astype(np.float64)
 
     @torch.inference_mode()
@@ -78,7 +80,9 @@ class Judge:
         total = torch.zeros(len(candidates))
         for net, embed in self._members:
             seen: Context = net.look(scene, embed(cases.head), embed(cases.kept.sample))
-            total += net.belongs(seen, walk, group, embed(candidates.sample), speaks).sigmoid()
+            for some in _parts(len(candidates)):
+                words = embed(candidates.sample[some])
+                total[some] += net.belongs(seen, walk[some], group[some], words, speaks[some]).sigmoid()
         return (total / len(self._members)).numpy().astype(np.float64)
 
 
@@ -173,19 +177,22 @@ def follow(
     return Outcomes(size, hits, reached, lookups, steps)
 
 
-@torch.inference_mode()
-def table(net: SelectiveNet, lexicon: Lexicon) -> Tensor:
-    """All samples of a lexicon, embedded.  (N, D)"""
-    every = np.arange(len(lexicon.kinds))
-    parts = [
-        net.embed(Bag.of(lexicon, every[i : i + _TABLE_ROWS])) for i in range(0, len(every), _TABLE_ROWS)
-    ]
-    return torch.cat(parts)
+def _parts(rows: int) -> Iterator[slice]:
+    return (slice(start, start + _ROWS) for start in range(0, rows, _ROWS))
 
 
 def _embedding(net: SelectiveNet, lexicon: Lexicon) -> Embed:
     return lambda ids: net.embed(Bag.of(lexicon, ids))
 
 
-def _looked_up(rows: Tensor) -> Embed:
-    return lambda ids: rows[torch.from_numpy(ids)]
+def _remembering(net: SelectiveNet, lexicon: Lexicon) -> Embed:
+    rows = torch.empty(len(lexicon.kinds), net.words.embedding_dim)  # memory where a row is written
+    met = np.zeros(len(rows), dtype=np.bool_)
+
+    def embed(ids: Longs) -> Tensor:
+        fresh = np.unique(ids[~met[ids]])
+        rows[torch.from_numpy(fresh)] = net.embed(Bag.of(lexicon, fresh))
+        met[fresh] = True
+        return rows[torch.from_numpy(ids)]
+
+    return embed
