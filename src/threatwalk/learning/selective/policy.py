@@ -1,7 +1,7 @@
 """The selective walk as a policy: live, one view at a time, or over a dataset, many walks at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class SelectivePolicy:
     accepts: Bools
     manner: Manner
     name: str = "selective"
+    _last: list[tuple[Dataset, Judge]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def rounds(self) -> int:
@@ -82,7 +83,9 @@ class SelectivePolicy:
         watch: Watch | None = None,
     ) -> Outcomes:
         """Many walks over a compiled dataset."""
-        judge = Judge.over(self.members, Lexicon.of(data.samples, self.vocabulary))
+        if not self._last or self._last[0][0] is not data:  # the words of all samples: for all budgets once
+            self._last[:] = [(data, Judge.over(self.members, Lexicon.of(data.samples, self.vocabulary)))]
+        judge = self._last[0][1]
         return follow(
             data, goals, heads, judge, self.manner, audit=audit, within=within, budget=budget, watch=watch
         )
