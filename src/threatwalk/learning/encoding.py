@@ -16,11 +16,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from threatwalk.learning.compiled import compiled
+from threatwalk.learning.dataset import Ints, Longs
 from threatwalk.sample import Sample
 
 ENCODING_VERSION = "code-points-1"  # carried by every model; another one is an error, not a guess
 PAD = 0
 _SCALE = 128.0
+_OPEN, _COMMA, _CLOSE = b"[,]"
 
 Codes = NDArray[np.uint8]
 
@@ -54,29 +57,53 @@ def scaled(codes: Codes) -> NDArray[np.float32]:
 
 
 class Encoder:
-    """`encode` for sets of numbered samples, at the price of the characters that survive the cut."""
+    """`encode` for many sets of numbered samples at once, as a compiled loop."""
 
     def __init__(self, samples: Sequence[Sample], m: int) -> None:
         """`samples[i]` is the sample with number i."""
         order = sorted(range(len(samples)), key=samples.__getitem__)
+        words = [json.dumps(str(samples[i])).encode("ascii")[:m] for i in order]
         self._m = m
         self._rank = np.empty(len(samples), dtype=np.int64)
         self._rank[order] = np.arange(len(samples))
-        self._words = [json.dumps(str(samples[i])) for i in order]  # by rank
+        self._text = np.frombuffer(b"".join(words), dtype=np.uint8)  # every sample as JSON, by rank
+        self._ends = np.cumsum([0, *map(len, words)])
 
-    def __call__(self, ids: NDArray[np.integer]) -> Codes:
-        """The vector of the set of these numbers.  (m,) uint8"""
-        parts: list[str] = []
-        length = 1
-        ranks = self._rank[ids]
-        if len(ranks) > self._m // 8:  # no word is shorter than `"md5:x",`
-            ranks = np.partition(ranks, self._m // 8)[: self._m // 8 + 1]
-        for rank in np.sort(ranks).tolist():
-            parts.append(self._words[rank])
-            length += len(parts[-1]) + 1
-            if length > self._m:
-                break
-        text = ("[" + ",".join(parts) + "]").encode("ascii")[: self._m]
-        vector = np.full(self._m, PAD, dtype=np.uint8)
-        vector[: len(text)] = np.frombuffer(text, dtype=np.uint8)
-        return vector
+    def __call__(self, order: Ints, count: Longs, rows: Longs) -> Codes:
+        """The vectors of the sets order[row, : count[row]], as `env.BatchEnv` holds them.  (n, m) uint8"""
+        codes = np.full((len(rows), self._m), PAD, dtype=np.uint8)
+        _write(self._rank, self._text, self._ends, order, count, rows, codes)
+        return codes
+
+
+@compiled
+def _write(
+    rank: Longs, text: Codes, ends: Longs, order: Ints, count: Longs, rows: Longs, codes: Codes
+) -> None:
+    """Only the first samples survive the cut, so no more are sorted: no word is shorter than `"md5:x",`."""
+    m = codes.shape[1]
+    most = m // 8 + 1
+    first = np.empty(most + 1, np.int64)  # the lowest ranks so far, ascending
+    for i in range(len(rows)):
+        held = 0
+        for at in range(count[rows[i]]):
+            new = rank[order[rows[i], at]]
+            if held == most and new > first[held - 1]:
+                continue
+            place = held
+            while place > 0 and first[place - 1] > new:
+                first[place] = first[place - 1]
+                place -= 1
+            first[place] = new
+            held = min(held + 1, most)
+        codes[i, 0] = _OPEN
+        end = 1
+        for at in range(held):
+            if at > 0 and end < m:
+                codes[i, end] = _COMMA
+                end += 1
+            for character in range(ends[first[at]], min(ends[first[at] + 1], ends[first[at]] + m - end)):
+                codes[i, end] = text[character]
+                end += 1
+        if end < m:
+            codes[i, end] = _CLOSE

@@ -104,7 +104,7 @@ class BatchEnv:
             pay_gain=reward.pay is Pay.GAIN,
             audit=self.audit,
             floor=floor,
-            cut=floor and cut,
+            cut=floor and cut and reward.excess_weight > 0,
         )
 
     def __len__(self) -> int:

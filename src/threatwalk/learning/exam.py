@@ -34,7 +34,7 @@ class Exam:
         levels = [np.empty(0)]
         for start in range(0, len(self._goals), _CHUNK):
             goals, heads = self._goals[start : start + _CHUNK], self._heads[start : start + _CHUNK]
-            env = BatchEnv(self._data, len(goals), walk=self._walk, reward=self._reward)
+            env = BatchEnv(self._data, len(goals), walk=self._walk, reward=self._reward, cut=True)
             env.reset(np.arange(len(goals)), goals, heads)
             while len(rows := env.running()):
                 env.step(rows, decide(env, rows))

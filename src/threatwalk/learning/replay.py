@@ -1,24 +1,20 @@
 """What the paper's network has lived through: the last transitions, to be drawn from again."""
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from threatwalk.learning.dataset import Bools, Longs
+from threatwalk.learning.encoding import Codes
 
-Codes = NDArray[np.uint8]
 
-
-@dataclass(frozen=True)
-class Transitions:
+class Transitions(NamedTuple):
     """n steps: code points before (n, m), column of the mapping, reward, code points after, terminated."""
 
     before: Codes
     column: Longs
-    reward: NDArray[np.float64]
+    reward: NDArray[np.floating]
     after: Codes
     terminated: Bools
 
@@ -26,28 +22,37 @@ class Transitions:
 class Memory:
     """The last `size` transitions."""
 
-    def __init__(self, size: int, chars: int, rng: np.random.Generator) -> None:
-        self._before = np.zeros((size, chars), dtype=np.uint8)
-        self._after = np.zeros((size, chars), dtype=np.uint8)
-        self._column = np.zeros(size, dtype=np.int64)
-        self._reward = np.zeros(size, dtype=np.float32)
-        self._terminated = np.zeros(size, dtype=np.bool_)
-        self._rng = rng
+    def __init__(self, size: int, chars: int) -> None:
+        self._kept = Transitions(
+            np.zeros((size, chars), dtype=np.uint8),
+            np.zeros(size, dtype=np.int64),
+            np.zeros(size, dtype=np.float32),
+            np.zeros((size, chars), dtype=np.uint8),
+            np.zeros(size, dtype=np.bool_),
+        )
         self._added = 0
 
     def __len__(self) -> int:
-        return min(self._added, len(self._column))
+        return min(self._added, len(self._kept.column))
 
-    def add(self, t: Transitions) -> None:
+    def add(self, lived: Transitions) -> None:
         """The oldest make room."""
-        at = (self._added + np.arange(len(t.column))) % len(self._column)
-        self._before[at], self._after[at] = t.before, t.after
-        self._column[at], self._reward[at], self._terminated[at] = t.column, t.reward, t.terminated
-        self._added += len(t.column)
+        at = (self._added + np.arange(len(lived.column))) % len(self._kept.column)
+        for kept, new in zip(self._kept, lived, strict=True):
+            kept[at] = new
+        self._added += len(at)
 
-    def sample(self, n: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """n at random, with repetition: (before, column, reward, after, terminated)."""
-        at = self._rng.integers(len(self), size=n)
-        parts = (self._before[at], self._column[at], self._reward[at], self._after[at], self._terminated[at])
-        before, column, reward, after, terminated = (torch.from_numpy(part).to(device) for part in parts)
-        return before, column, reward, after, terminated
+    def sample(self, shape: tuple[int, ...], rng: np.random.Generator) -> Transitions:
+        """So many at random, with repetition."""
+        at = rng.integers(len(self), size=shape)
+        return Transitions(*(kept[at] for kept in self._kept))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All of it, by name; `resume` makes it of a memory of the same size."""
+        held = {name: kept[: len(self)] for name, kept in self._kept._asdict().items()}
+        return {**held, "added": np.array(self._added)}
+
+    def resume(self, state: dict[str, NDArray[Any]]) -> None:
+        self._added = int(state["added"])
+        for name, kept in self._kept._asdict().items():
+            kept[: len(self)] = state[name]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from threatwalk.errors import ModelError
-from threatwalk.learning import tabular
+from threatwalk.learning import paper, tabular
 from threatwalk.learning.exam import Curve, Exam
-from threatwalk.learning.policy import View
-from threatwalk.learning.tabular import Table, TabularPolicy, key
+from threatwalk.learning.policy import STOP, View
+from threatwalk.learning.tabular import Table, TabularAgent, TabularPolicy, key
 from threatwalk.params import Pay, TabularQ
 from threatwalk.sample import parse
 
@@ -17,12 +17,9 @@ ONE, TWO = parse("domain:g0.com"), parse("domain:g1.com")
 
 def practised(toys, pay: Pay, end_at: float) -> Table:
     data, p = toys.linger(), replace(toys.params, train=replace(toys.params.train, tabular_q=LONGER))
-    table = Table(np.array([1, 2, 3]))
-    exam = Exam(data, "valid", walk=p.walk, reward=p.reward, most=5, seed=0)
-    tabular.practise(
-        data, p, table, pay=pay, end_at=end_at, exam=exam, curve=Curve("toy"), say=lambda _: None
-    )
-    return table
+    agent = TabularAgent(data, p, np.array([1, 2, 3]), name="toy", pay=pay, end_at=end_at)
+    paper.course(agent, data, p, episodes=LONGER.episodes, look=lambda _: None)
+    return agent.table
 
 
 def test_a_set_has_one_row_whatever_its_order():
@@ -66,6 +63,24 @@ def test_paid_by_gain_it_prefers_the_better_filter(toys):
     assert start[1] > start[2]
 
 
+def test_where_the_unseen_are_highest_one_of_them_is_tried():
+    table = Table(np.array([1, 2, 3]))
+    table.learn(7, 1, -0.5, alpha=1.0)
+    table.learn(7, 3, -0.1, alpha=1.0)
+
+    assert table.greedy(7) is None
+    assert [table.unseen(7, start) for start in range(3)] == [2, 2, 2]
+    assert [table.unseen(8, start) for start in range(3)] == [1, 2, 3]
+
+
+def test_where_all_were_tried_the_best_of_the_bad_is_taken():
+    table = Table(np.array([1, 2]))
+    table.learn(7, 1, -0.5, alpha=1.0)
+    table.learn(7, 2, -0.1, alpha=1.0)
+
+    assert table.greedy(7) == 2
+
+
 def test_what_it_remembers_it_does(toys):
     data, p = toys.linger(), toys.params
     exam = Exam(data, "valid", walk=p.walk, reward=p.reward, most=5, seed=0)
@@ -84,6 +99,14 @@ def test_an_unknown_set_gets_any_mapping_but_always_the_same():
     assert policy.choose(view).action in range(1, 16)
 
 
+def test_the_stronger_table_stops_where_it_knows_nothing():
+    policy = TabularPolicy({}, filters=4, name="tabular_single", stops=True)
+    view = View((ONE, TWO), (0,) * 4, step=1, new=1, lookups=1, budget_left=None, mask=15)
+
+    assert policy.choose(view).action == STOP
+    assert TabularPolicy.of_record({**policy.record(), "filters": ["a", "b", "c", "d"]}) == policy
+
+
 def test_a_record_gives_the_table_again():
     policy = TabularPolicy({key([ONE]): (3, 0.25)}, filters=2)
 
@@ -95,4 +118,6 @@ def test_a_record_gives_the_table_again():
 )
 def test_a_damaged_record_is_an_error(best):
     with pytest.raises(ModelError, match="damaged"):
-        TabularPolicy.of_record({"policy": "t", "encoding": tabular.ENCODING, "filters": ["a"], "best": best})
+        TabularPolicy.of_record(
+            {"policy": "t", "encoding": tabular.ENCODING, "filters": ["a"], "stops": False, "best": best}
+        )
