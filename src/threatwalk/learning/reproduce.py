@@ -14,12 +14,17 @@ from threatwalk.errors import DataError
 Floats = NDArray[np.float64]
 PAPERS_CROSSING = 90_000  # episodes, by eye from the paper's figure 8
 _COLOURS = {"tabular_q": "tab:orange", "paper_dqn": "tab:blue", "tabular_single": "tab:green"}
+PANELS = {  # columns of the curves
+    "in_practice": "In practice, exploring",
+    "train": "Training reports, greedy",
+    "held_out": "Held-out reports, greedy",
+}
 _GRID = 100  # points at which curves of several seeds are compared
 
 
 @dataclass(frozen=True)
 class Band:
-    """One agent over all seeds: mean and standard deviation of the reward at `episodes`.  (n,) each"""
+    """One agent over all seeds: mean and standard deviation of a column of its curves at `episodes`.  (n,) each"""
 
     episodes: Floats
     mean: Floats
@@ -51,28 +56,32 @@ def crossing(lower: Band, upper: Band) -> int | None:
     return int(grid[below[-1] + 1]) if len(below) else int(grid[0])
 
 
-def verdict(tabular: Band, deep: Band) -> str:
+def verdict(simple: Band, deep: Band, *, name: str = "the simple one") -> str:
     """In one sentence: does the crossing of figure 8 appear?"""
-    at, end = crossing(tabular, deep), int(min(tabular.episodes[-1], deep.episodes[-1]))
-    ends = (
-        f"at {end:,} episodes the deep agent has {deep.mean[-1]:+.3f}, the simple one {tabular.mean[-1]:+.3f}"
-    )
+    at, end = crossing(simple, deep), int(min(simple.episodes[-1], deep.episodes[-1]))
+    ends = f"at {end:,} episodes the deep agent has {deep.mean[-1]:+.3f}, {name} {simple.mean[-1]:+.3f}"
     if at is None:
-        return f"The crossing does not appear: the deep agent does not end above the simple one; {ends}."
-    if at <= tabular.episodes[0] + 1:
-        return f"The crossing does not appear: the deep agent is above the simple one from the first; {ends}."
-    return f"The deep agent stays above the simple one from about {at:,} episodes on (the paper: {PAPERS_CROSSING:,}); {ends}."
+        return f"The crossing does not appear: the deep agent does not end above {name}; {ends}."
+    if at <= simple.episodes[0] + 1:
+        return f"The crossing does not appear: the deep agent is above {name} from the first; {ends}."
+    return f"The deep agent stays above {name} from about {at:,} episodes on (the paper: {PAPERS_CROSSING:,}); {ends}."
+
+
+def verdicts(agents: Mapping[str, Mapping[str, Band]]) -> list[str]:
+    """For each panel of figure 8: the paper's own pair, then its deep agent against the stronger table."""
+    deep = agents["paper_dqn"]
+    return [
+        f"{title}: {verdict(agents[table][column], deep[column], name=name)}"
+        for column, title in PANELS.items()
+        for table, name in (("tabular_q", "the simple one"), ("tabular_single", "the stronger table"))
+    ]
 
 
 def figure8(agents: Mapping[str, Mapping[str, Band]], path: Path) -> None:
-    """agents: name -> {"train_reward": band, "held_out_reward": band}; written as PNG."""
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    panels = figure.subplots(1, 2, sharey=True)
-    for axes, (column, title) in zip(
-        panels,
-        (("train_reward", "in practice"), ("held_out_reward", "held-out reports, greedy")),
-        strict=True,
-    ):
+    """agents: name -> a band for each of PANELS; written as PNG."""
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    panels = figure.subplots(1, len(PANELS), sharey=True)
+    for axes, (column, title) in zip(panels, PANELS.items(), strict=True):
         for name, columns in agents.items():
             band, colour = columns[column], _COLOURS.get(name, "0.4")
             axes.plot(band.episodes, band.mean, color=colour, label=f"{name}, {band.seeds} seeds")

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from click.testing import CliRunner
 from threatwalk.cli.learning import reproduce
 from threatwalk.errors import DataError
 from threatwalk.learning.exam import Curve
-from threatwalk.learning.reproduce import Band, Moment, bands, crossing, figure7, verdict
+from threatwalk.learning.reproduce import PANELS, Band, Moment, bands, crossing, figure7, verdict
 
 EPISODES = np.linspace(0, 1000, 101)
 
@@ -71,7 +72,9 @@ def test_figure_8_resumes_and_says_whether_the_crossing_appears(toys, tmp_path: 
     second = CliRunner().invoke(reproduce, args, catch_exceptions=False)
 
     assert first.exit_code == 0
-    assert "In practice: The" in first.output
-    assert "On held-out reports: The" in first.output
+    told = json.loads((tmp_path / "out" / "figure8.json").read_text())
+    assert [line.split(":")[0] for line in told["verdicts"]] == [t for t in PANELS.values() for _ in range(2)]
+    assert all(line in first.output for line in told["verdicts"])
+    assert set(told["ends"]) == {"tabular_q", "paper_dqn", "tabular_single"}
     assert second.output.count("kept from an earlier run") == 3
     assert (tmp_path / "out" / "figure8.png").stat().st_size > 5000
