@@ -112,6 +112,10 @@ class Walk:
 class SetQ:
     episodes: int
     environments: int
+    length: int
+    passes: int
+    minibatch: int
+    replay: int
     lr: float
     gamma: float
     words: int

@@ -1,4 +1,4 @@
-"""How fast practice is: steps of training a second."""
+"""How fast practice is: steps of training a second, and how near to the bare matrix products."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -7,24 +7,33 @@ from time import process_time
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from threatwalk.bench.row import Row, at_least, over
-from threatwalk.learning import lightning
+from threatwalk.learning import factored, lightning
 from threatwalk.learning.dataset import Dataset
-from threatwalk.learning.env import BatchEnv
-from threatwalk.learning.learn_set import vocabulary_of
+from threatwalk.learning.learn_set import Learning, prepared, words_of
 from threatwalk.learning.observe import Lexicon, Vocabulary
-from threatwalk.learning.rollouts import Lesson, Plan, Rollouts, Starts
-from threatwalk.learning.setnet import SetNet
-from threatwalk.learning.setq import SetQ
+from threatwalk.learning.rollouts import Lesson
+from threatwalk.learning.setnet import Bags, Member, Sums
 from threatwalk.params import Params
+from threatwalk.params import SetQ as How
 
-MANY, OF_FEW = 10, 0.7
+MANY, OF_FEW, OF_FLOOR = 10, 0.7, 0.75
 _ROUNDS = 3
 _ENDLESS = 1 << 40  # episodes
-_LENGTH = 4
+_TIMED = 30  # repetitions of a bare product; the shortest counts
 
 Say = Callable[[str], None]
+Words = tuple[Lexicon, Vocabulary]
+
+
+def compared(how: How) -> How:
+    """The settings whose rates are held against Stable-Baselines3's and against the bare products.
+
+    Eight samples are learned from for each step of a walk, as by Stable-Baselines3's defaults.
+    """
+    return replace(how, width=128, members=1, environments=256, length=4, passes=8, minibatch=512)
 
 
 def many_filters(data: Dataset, params: Params, seconds: float, say: Say) -> Row:
@@ -33,18 +42,45 @@ def many_filters(data: Dataset, params: Params, seconds: float, say: Say) -> Row
     The ten more answer as the first ten do, and are asked and paid for like any other: walks find no more,
     but there are 2^21 mappings to choose from. Both sides in turn, by processor time.
     """
-    vocabulary = vocabulary_of(data)
-    lexicon = Lexicon.of(data.samples, vocabulary)
+    words = words_of(data, params.train.threatwalk.words)
     shares = []
     for _ in range(_ROUNDS):
         few, many = (
-            _rate(one, params, lexicon, vocabulary, seconds / _ROUNDS / 2) for one in (data, doubled(data))
+            rate(Clock(prepared(one, endless(params), words=words), seconds / _ROUNDS / 2), params)
+            for one in (data, doubled(data))
         )
         say(
             f"many_filters: {few:,.0f} training steps/s with {len(data.filters)} filters, {many:,.0f} with {len(data.filters) + MANY}"
         )
         shares.append(many / few)
     return over(at_least("many_filters", median(shares), "of 11 filters", OF_FEW), shares)
+
+
+def floor_share(data: Dataset, params: Params, seconds: float, say: Say) -> Row:
+    """Training steps a second, as a share of what the bare matrix products of the same lessons would allow.
+
+    The products of the dense layers, forward and backward, of the words' embedding (sparse: of the lesson's
+    own words), and of the head's coefficients with the mappings; nothing else that learning does, and no walk.
+    """
+    params = endless(replace_how(params, compared(params.train.threatwalk)))
+    words = words_of(data, params.train.threatwalk.words)
+    shares = []
+    for _ in range(_ROUNDS):
+        clock = Clock(prepared(data, params, words=words), seconds / _ROUNDS)
+        ours = rate(clock, params)
+        bare = len(clock.last) / floor(clock.last, params.train.threatwalk, len(data.filters))
+        say(f"floor_share: {ours:,.0f} training steps/s, bare products {bare:,.0f}")
+        shares.append(ours / bare)
+    return over(at_least("floor_share", median(shares), "of bare products", OF_FLOOR), shares)
+
+
+def replace_how(params: Params, how: How) -> Params:
+    return replace(params, train=replace(params.train, threatwalk=how))
+
+
+def endless(params: Params) -> Params:
+    """The same practice, which does not end by itself."""
+    return replace_how(params, replace(params.train.threatwalk, episodes=_ENDLESS))
 
 
 def doubled(data: Dataset) -> Dataset:
@@ -58,37 +94,18 @@ def doubled(data: Dataset) -> Dataset:
     )
 
 
-def _rate(data: Dataset, params: Params, lexicon: Lexicon, vocabulary: Vocabulary, seconds: float) -> float:
-    """Steps of walks that were walked and learned from, in a second of processor time."""
-    how = params.train.threatwalk
-    torch.manual_seed(params.seed)
-    filters = len(data.filters)
-    net = SetNet(words=len(vocabulary), filters=filters, width=how.width, members=how.members)
-    module = SetQ(net, lr=how.lr, episodes=_ENDLESS)
-    rollouts = Rollouts(
-        BatchEnv(data, how.environments, walk=params.walk, reward=params.reward, cut=True),
-        Starts.of(data, data.goals("train")),
-        module,
-        lexicon=lexicon,
-        vocabulary=vocabulary,
-        plan=Plan(how.exploration, how.gamma, _LENGTH),
-        rng=np.random.default_rng(params.seed),
-    )
-    clock = _Clock(rollouts, seconds)
-    lightning.fit(lightning.trainer(params.train, alone=True), module, clock)
-    return clock.steps / clock.took
+class Clock:
+    """The lessons of so many seconds of processor time; the first two are not counted: caches fill."""
 
-
-class _Clock:
-    """The lessons of so many seconds; the first two are not counted: code is compiled and caches fill."""
-
-    def __init__(self, lessons: Rollouts, seconds: float) -> None:
-        self._lessons, self._seconds = lessons, seconds
+    def __init__(self, learning: Learning, seconds: float) -> None:
+        self.learning, self._seconds = learning, seconds
         self.steps, self.took = 0, 0.0
+        self.last: Lesson
 
     def __iter__(self) -> Iterator[Lesson]:
         begin = 0.0
-        for number, lesson in enumerate(self._lessons):
+        for number, lesson in enumerate(self.learning.rollouts):
+            self.last = lesson
             if number == 2:
                 begin = process_time()
             elif number > 2:
@@ -97,3 +114,74 @@ class _Clock:
                 if self.took > self._seconds:
                     return
             yield lesson
+
+
+def watched(learning: Learning, look: Callable[[], bool], points: int) -> Iterator[Lesson]:
+    """The lessons, with so many looks between them, evenly over all episodes; they end when a look says so."""
+    due = 1 / points
+    for lesson in learning.rollouts:
+        yield lesson
+        if learning.module.progress >= due:
+            due += 1 / points
+            if look():
+                return
+
+
+def rate(clock: Clock, params: Params) -> float:
+    """Steps of walks that were walked and learned from, in a second of processor time."""
+    lightning.fit(lightning.trainer(params.train, alone=True), clock.learning.module, clock)
+    return clock.steps / clock.took
+
+
+def floor(lesson: Lesson, how: How, filters: int) -> float:
+    """Seconds that the matrix products of a lesson take by themselves, walking included: when it acts, too."""
+    member = Member(words=lesson.words, filters=filters, width=how.width, pairs=how.pairs)
+    everything = np.ones((1, lesson.words), dtype=np.bool_)
+
+    def products(rows: int, *, learning: bool) -> float:
+        bags = Bags.of(lesson.pools, np.arange(rows), everything, torch.device("cpu"))
+        weight = member.words.detach().requires_grad_(learning)
+        slope = torch.ones(len(bags.begins), weight.shape[1])
+
+        def embedded() -> object:
+            summed = Sums.apply(weight, bags)  # type: ignore[no-untyped-call]
+            return torch.autograd.grad(summed, weight, slope) if learning else summed
+
+        total = _shortest(embedded)
+        for name, layer in member.named_modules():
+            if isinstance(layer, nn.Linear):
+                total += _product(
+                    rows,
+                    layer.in_features,
+                    layer.out_features,
+                    ways=3 - name.startswith("counts") if learning else 1,
+                )
+        mappings = len(lesson.terms) if learning else 1 << filters if filters <= factored.EXACT else 0
+        return total + _product(rows, factored.width(filters), mappings, ways=2 if learning else 1)
+
+    minibatch = min(how.minibatch, len(lesson))
+    updates = how.passes * len(lesson) / minibatch
+    acting = len(lesson) / how.environments * products(how.environments, learning=False)
+    return how.members * (updates * products(minibatch, learning=True) + acting)
+
+
+def _product(rows: int, inner: int, columns: int, *, ways: int) -> float:
+    """Seconds of (rows, inner) @ (inner, columns) and, with more ways, of the slopes of weight and input."""
+    x, weight, y = torch.rand(rows, inner), torch.rand(inner, columns), torch.rand(rows, columns)
+    ahead, of_weight, of_input = (torch.empty_like(one) for one in (y, weight, x))
+    done: tuple[Callable[[], Tensor], ...] = (
+        lambda: torch.mm(x, weight, out=ahead),
+        lambda: torch.mm(x.T, y, out=of_weight),
+        lambda: torch.mm(y, weight.T, out=of_input),
+    )
+    return sum(map(_shortest, done[:ways]))
+
+
+def _shortest(work: Callable[[], object]) -> float:
+    """Seconds of processor time."""
+    times = []
+    for _ in range(_TIMED):
+        start = process_time()
+        work()
+        times.append(process_time() - start)
+    return min(times)

@@ -95,7 +95,7 @@ class BatchEnv:
         self.hits: Longs = np.zeros(size, dtype=np.int64)
         self.level: NDArray[np.float64] = np.zeros(size)
         self.ended: NDArray[np.uint8] = np.full(size, Ended.POLICY, dtype=np.uint8)
-        self._graph = stepping.Graph.of(data)
+        self.graph = stepping.Graph.of(data)
         self._rules = stepping.Rules(
             steps=walk.steps,
             in_turn=walk.combine is Combine.IN_TURN,
@@ -126,7 +126,7 @@ class BatchEnv:
         rows = _longs(rows)
         budgets = np.full(len(rows), NO_BUDGET if budget is None else budget, dtype=np.int64)
         stepping.reset(
-            self._graph, self._rules, self._state(), rows, _longs(goals), _longs(trailheads), budgets
+            self.graph, self._rules, self.state(), rows, _longs(goals), _longs(trailheads), budgets
         )
 
     def step(self, rows: NDArray[np.integer], actions: NDArray[np.integer]) -> Transition:
@@ -141,9 +141,7 @@ class BatchEnv:
         )
 
         def advance(begin: int, end: int) -> tuple[int, int, int]:
-            halt, room = stepping.step(
-                self._graph, self._rules, self._state(), rows, actions, done, begin, end
-            )
+            halt, room = stepping.step(self.graph, self._rules, self.state(), rows, actions, done, begin, end)
             return halt, end, room
 
         parts = ranges(n)
@@ -194,7 +192,7 @@ class BatchEnv:
         accepted = self.data.accepts[f, self.data.kind[samples]]
         return at[accepted], f[accepted], samples[accepted]
 
-    def _state(self) -> stepping.State:
+    def state(self) -> stepping.State:
         return stepping.State(
             self.order, self.count, self.watermark, self.pending, self.goal, self.steps, self.new,
             self.lookups, self.budget_left, self.hits, self.level, self.ended,

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from threatwalk.learning.compiled import compiled
 from threatwalk.learning.policy import STOP
 
 Floats = NDArray[np.float32]
@@ -62,11 +63,22 @@ def best(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The best allowed action of each row, and its value (stop: 0).  (B, width) -> (B,), (B,)"""
     if filters <= EXACT:
-        values = coefficients @ monomials(filters).T
-        values[~allowed(masks, filters)] = -np.inf
-        actions = values.argmax(axis=1)
-        return actions, np.take_along_axis(values, actions[:, None], axis=1)[:, 0]
+        return _best_subset(coefficients @ monomials(filters).T, masks)
     return _ascent(coefficients, masks, filters)
+
+
+@compiled
+def _best_subset(values: Floats, masks: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The best of each mask's subsets; of equals the one with the smallest number."""
+    actions, best = np.empty(len(values), np.int64), np.empty(len(values), np.float32)
+    for row in range(len(values)):
+        action = masks[row]  # the subsets of a mask, from itself down to stop
+        actions[row], best[row] = action, values[row, action]
+        while action != 0:
+            action = action - 1 & masks[row]
+            if values[row, action] >= best[row]:
+                actions[row], best[row] = action, values[row, action]
+    return actions, best
 
 
 def leaders(row: Floats, mask: int, filters: int, *, most: int) -> list[tuple[int, float]]:

@@ -1,5 +1,7 @@
 """Training the candidate: everything around the LightningModule, from a dataset to a policy."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -16,50 +18,79 @@ from threatwalk.params import Params
 
 WORDS = 2048
 _CAMPAIGNS = 3  # a word counts where so many campaigns use it
-_LENGTH = 4  # steps of a rollout
 
 
-def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) -> SetPolicy:
-    """Practise on the training part. With several devices, every rank returns the same policy."""
+@dataclass(frozen=True)
+class Learning:
+    """What practises: the network, the walks that it learns from, and the words that it reads."""
+
+    module: SetQ
+    rollouts: Rollouts
+    lexicon: Lexicon
+    vocabulary: Vocabulary
+
+    def decide(self, env: BatchEnv, rows: Longs) -> Longs:
+        """What the network that is kept would do, without exploration."""
+        seen = observe(Walks.of_env(env, rows), self.lexicon, self.vocabulary)
+        return factored.best(self.module.kept_values(seen), seen.mask, env.filters)[0]
+
+
+def prepared(
+    data: Dataset,
+    params: Params,
+    *,
+    words: tuple[Lexicon, Vocabulary] | None = None,
+    rollouts: type[Rollouts] = Rollouts,
+) -> Learning:
+    """The candidate before its first episode. `words`: as `words_of` found them, where they are known already."""
     how = params.train.threatwalk
     torch.manual_seed(params.seed)
-    vocabulary = vocabulary_of(data, how.words)
-    lexicon = Lexicon.of(data.samples, vocabulary)
-    filters = len(data.filters)
+    lexicon, vocabulary = words or words_of(data, how.words)
+    net = SetNet(
+        words=len(vocabulary),
+        filters=len(data.filters),
+        width=how.width,
+        members=how.members,
+        pairs=how.pairs,
+    )
     module = SetQ(
-        SetNet(words=len(vocabulary), filters=filters, width=how.width, members=how.members, pairs=how.pairs),
-        lr=how.lr,
-        episodes=how.episodes,
+        net, lr=how.lr, episodes=how.episodes, passes=how.passes, minibatch=how.minibatch, replay=how.replay
     )
     size = max(1, how.environments // params.train.devices)
-    env = BatchEnv(data, size, walk=params.walk, reward=params.reward)
-    rollouts = Rollouts(
-        env,
+    walks = rollouts(
+        BatchEnv(data, size, walk=params.walk, reward=params.reward, cut=True),
         Starts.of(data, data.goals("train")),
         module,
         lexicon=lexicon,
         vocabulary=vocabulary,
-        plan=Plan(how.exploration, how.gamma, _LENGTH),
+        plan=Plan(how.exploration, how.gamma, how.length),
         rng=np.random.default_rng([params.seed, lightning.rank()]),
     )
+    return Learning(module, walks, lexicon, vocabulary)
 
-    def decide(env: BatchEnv, rows: Longs) -> Longs:
-        seen = observe(Walks.of_env(env, rows), lexicon, vocabulary)
-        with torch.inference_mode():
-            q = module.kept()(torch.from_numpy(seen.pooled), torch.from_numpy(seen.counts)).numpy()
-        return factored.best(q, seen.mask, env.filters)[0]
+
+def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) -> SetPolicy:
+    """Practise on the training part. With several devices, every rank returns the same policy."""
+    learning = prepared(data, params)
+    module, episodes = learning.module, params.train.threatwalk.episodes
 
     def report() -> None:
-        train, held_out = rollouts.mean_score(), exam.score(decide)
+        train, held_out = learning.rollouts.mean_score(), exam.score(learning.decide)
         curve.add(module.finished, train, held_out)
         say(
-            f"threatwalk: {module.finished:,} of {how.episodes:,} episodes, "
+            f"threatwalk: {module.finished:,} of {episodes:,} episodes, "
             f"reward {train:+.3f} exploring, {held_out:+.3f} held out"
         )
 
-    trainer = lightning.trainer(params.train, callbacks=[lightning.Reports(module, how.episodes, report)])
-    lightning.fit(trainer, module, rollouts)
-    return SetPolicy(module.kept(), vocabulary, data.accepts, filters)
+    trainer = lightning.trainer(params.train, callbacks=[lightning.Reports(module, episodes, report)])
+    lightning.fit(trainer, module, learning.rollouts)
+    return SetPolicy(module.kept(), learning.vocabulary, data.accepts, len(data.filters))
+
+
+def words_of(data: Dataset, words: int) -> tuple[Lexicon, Vocabulary]:
+    """What the network reads of each sample, and the words that it knows."""
+    vocabulary = vocabulary_of(data, words)
+    return Lexicon.of(data.samples, vocabulary), vocabulary
 
 
 def vocabulary_of(data: Dataset, words: int = WORDS) -> Vocabulary:

@@ -163,15 +163,63 @@ class Walks:
 
 
 @dataclass(frozen=True)
-class Observation:
-    """pooled: (B, POOLS, V) float32 in [0, 1]; counts: (B, C) float32; mask: (B,) int64.
+class Pools:
+    """The words of B walks' pools and the share of samples that carry each: few of the V words that there are.
 
-    `mask` leaves out what the walk may not ask and filters with no question left to ask.
+    Those of pool p of walk b are words[start[b, p]:start[b, p] + length[b, p]].  (n,), (n,), (B, POOLS) twice
     """
 
-    pooled: Floats
+    words: NDArray[np.int32]
+    shares: Floats
+    start: Ints
+    length: Ints
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Pools]") -> "Pools":
+        """The walks of all parts, one after the other."""
+        before = np.cumsum([0, *(len(part.words) for part in parts[:-1])])
+        start = [part.start + offset for part, offset in zip(parts, before.tolist(), strict=True)]
+        return cls(
+            np.concatenate([part.words for part in parts]),
+            np.concatenate([part.shares for part in parts]),
+            np.concatenate(start),
+            np.concatenate([part.length for part in parts]),
+        )
+
+    def bags(self, rows: Ints, read: Bools) -> tuple[Ints, Floats, Ints]:
+        """Those of some walks without gaps: words (n,), shares (n,), the begin of each pool (POOLS * rows,).
+
+        Of the i-th, only the words that line i % M of `read` (M, V) holds.
+        """
+        return pooling.pick(self.words, self.shares, self.start, self.length, rows, read)
+
+    def dense(self, words: int) -> Floats:
+        """(B, POOLS, V) in [0, 1]"""
+        pooled = np.zeros((*self.start.shape, words), dtype=np.float32)
+        pooling.spread(self.words, self.shares, self.start, self.length, pooled)
+        return pooled
+
+
+@dataclass(frozen=True)
+class Observation:
+    """pools: what is read of the samples of B walks; counts: (B, C) float32; mask: (B,) int64.
+
+    `mask` leaves out what the walk may not ask and filters with no question left to ask.
+    `known`: how many words the vocabulary has.
+    """
+
+    pools: Pools
     counts: Floats
     mask: Ints
+    known: int
+
+    @property
+    def pooled(self) -> Floats:
+        """(B, POOLS, V) float32 in [0, 1]: the pools with every word of the vocabulary."""
+        return self.pools.dense(self.known)
 
 
 def counts_width(filters: int) -> int:
@@ -182,7 +230,7 @@ def counts_width(filters: int) -> int:
 def observe(walks: Walks, lexicon: Lexicon, vocabulary: Vocabulary) -> Observation:
     """Everything that the network reads, for all walks at once."""
     rows, filters = walks.pending.shape
-    pooled = np.empty((rows, POOLS, len(vocabulary)), dtype=np.float32)
+    start, length = np.empty((rows, POOLS), dtype=np.int64), np.empty((rows, POOLS), dtype=np.int64)
     counts = np.empty((rows, counts_width(filters)), dtype=np.float32)
     mask = np.empty(rows, dtype=np.int64)
     words = pooling.Words(*lexicon.narrow, vocabulary.groups.astype(np.int32))
@@ -191,8 +239,10 @@ def observe(walks: Walks, lexicon: Lexicon, vocabulary: Vocabulary) -> Observati
         walks.budget, walks.mask,
     )  # fmt: skip
 
-    def look(begin: int, end: int) -> None:
-        pooling.observe(seen, words, LOOK, _LOGS, ENDLESS, pooled, counts, mask, begin, end)
+    def look(begin: int, end: int) -> Pools:
+        told = pooling.observe(seen, words, LOOK, _LOGS, ENDLESS, start, length, counts, mask, begin, end)
+        return Pools(*told, start[begin:end], length[begin:end])
 
-    side_by_side(look, ranges(rows))
-    return Observation(pooled, counts, mask)
+    parts = side_by_side(look, ranges(rows))
+    pools = parts[0] if len(parts) == 1 else Pools.joined(parts)
+    return Observation(pools, counts, mask, len(vocabulary))

@@ -7,7 +7,7 @@ steps of every environment; its targets are computed here, once, with the networ
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,12 +17,13 @@ from torch import Tensor
 from threatwalk.learning import factored
 from threatwalk.learning.dataset import Bools, Dataset, Ints, Longs
 from threatwalk.learning.env import NO_BUDGET, BatchEnv, Ended, spans
-from threatwalk.learning.observe import Lexicon, Observation, Vocabulary, Walks, observe
-from threatwalk.learning.outlook import affordable, effort, gains, gains_of
+from threatwalk.learning.observe import Lexicon, Observation, Pools, Vocabulary, Walks, observe
+from threatwalk.learning.outlook import affordable, effort, gains_of
 from threatwalk.learning.policy import STOP
 from threatwalk.params import Combine, Pay
 
 _SIZES = np.array([0.6, 0.2, 0.1, 0.05, 0.05])  # exploration: mappings of 1, 2, ... filters
+_LARGER = 100  # mappings of three and more filters that a lesson speaks of
 _EFFORT = 1000  # pivots that looking ahead from a state may cost on average
 _BUDGETS = (3, 100)  # half of the episodes have a budget of so many lookups, log-uniform
 
@@ -43,14 +44,15 @@ class Values(Protocol):
 class Lesson:
     """n steps, as tensors.
 
-    pooled (n, P, V), counts (n, C): the states. gain (n, M): what each of M mappings would earn
-    there, known (n, M) where that is certain; terms (M, width), weight (M,): the coefficients that
+    pools, of so many words, and counts (n, C): the states. gain (n, M): what each of M mappings would
+    earn there, known (n, M) where that is certain; terms (M, width), weight (M,): the coefficients that
     these mappings sum, and how much each counts. tried (n, width): the coefficients of the mapping
     that was tried, earned (n,): its gain, future (n,): gamma V(s') of where it led. `episodes`: walks
     finished so far.
     """
 
-    pooled: Tensor
+    pools: Pools
+    words: int
     counts: Tensor
     gain: Tensor
     known: Tensor
@@ -65,7 +67,12 @@ class Lesson:
         return len(self.future)
 
     def to(self, device: torch.device) -> "Lesson":
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "episodes"}
+        """The pools stay: what is read of them is picked on the CPU."""
+        moved: dict[str, Any] = {
+            f.name: value.to(device)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
         return replace(self, **moved)
 
 
@@ -137,7 +144,6 @@ class Rollouts:
         self._vocabulary = vocabulary
         self._rng = rng
         self._all = np.arange(len(env), dtype=np.int64)
-        self._enumerated = env.filters <= factored.EXACT
         self.episodes = 0
         self.scores: list[float] = []
         self._mean = float("nan")
@@ -162,7 +168,8 @@ class Rollouts:
         tried = np.concatenate([m.tried for m in past])
         future = [np.where(m.ended, 0.0, after.value) for m, after in pairwise(moments)]
         return Lesson(
-            pooled=torch.from_numpy(np.concatenate([m.seen.pooled for m in past])),
+            pools=Pools.joined([m.seen.pools for m in past]),
+            words=len(self._vocabulary),
             counts=torch.from_numpy(np.concatenate([m.seen.counts for m in past])),
             gain=torch.from_numpy(np.concatenate([m.gain for m in past])),
             known=torch.from_numpy(np.concatenate([m.known for m in past])),
@@ -179,52 +186,57 @@ class Rollouts:
         seen = observe(Walks.of_env(self.env, self._all), self._lexicon, self._vocabulary)
         now, then = self._network.coefficients(seen)
         best, value = factored.best(now + then, seen.mask, self.env.filters)
-        gain, known = self._outlook(actions)
         tried = self._explored(best, seen.mask)
+        gain, known = self._outlook(np.hstack([np.tile(actions, (len(best), 1)), best[:, None]]))
         done = self.env.step(self._all, tried)
-        if self._enumerated:
-            gain[self._all, tried], known[self._all, tried] = done.reward, True
-            # not what the network hopes of its best mapping, but what it would really earn: no maximum
-            # over errors, and the step after next counts as if it had been taken
-            later = (factored.terms(best, self.env.filters) * then).sum(axis=1)
-            real = np.where(best == STOP, 0.0, gain[self._all, best] + later)
-            value = np.where(known[self._all, best], real, value)
+        # not what the network hopes of its best mapping, but what it would really earn: no maximum
+        # over errors, and the step after next counts as if it had been taken
+        earns = np.where(tried == best, done.reward, gain[:, -1])
+        later = (factored.terms(best, self.env.filters) * then).sum(axis=1)
+        real = np.where(best == STOP, 0.0, earns + later)
+        value = np.where(known[:, -1] | (tried == best), real, value).astype(np.float32)
         ended = done.ended != Ended.NOT
         self.episodes += int(ended.sum())
         self.scores += self.env.level[ended].tolist()
         self._start(np.flatnonzero(ended))
-        return _Moment(seen, gain, known, tried, done.reward, ended, self.plan.gamma * value)
+        return _Moment(seen, gain[:, :-1], known[:, :-1], tried, done.reward, ended, self.plan.gamma * value)
 
     def _outlook(self, actions: Longs) -> tuple[Floats, Bools]:
-        """What the mappings would earn now, and for which that is certain.
+        """What these mappings would earn now, and for which that is certain.  (B, M) -> (B, M) twice
 
         Looking is dear where a set has met a hub; such states are looked at as often as they can be
         afforded, else they teach what was tried.
         """
         price = effort(self.env, self._all)
         rows = np.flatnonzero(self._rng.random(len(price)) * price < _EFFORT)
-        gain = np.zeros((len(price), len(actions)), dtype=np.float32)
-        known = np.zeros(gain.shape, dtype=np.bool_)
-        gain[rows] = gains(self.env, rows) if self._enumerated else gains_of(self.env, rows, actions)
+        gain = np.zeros(actions.shape, dtype=np.float32)
+        known = np.zeros(actions.shape, dtype=np.bool_)
+        gain[rows] = gains_of(self.env, rows, actions[rows])
         if self.env.reward.pay is Pay.LEVEL:
             gain[rows] += self.env.level[rows][:, None]
-        known[rows] = affordable(self.env, rows, actions)
+        known[rows] = affordable(self.env, rows, actions[rows])
         if self.env.walk.combine is Combine.IN_TURN:  # the outlook is for filters asked in parallel
             known &= _sizes_of(actions) <= 1
         return gain, known
 
     def _lesson_actions(self) -> Longs:
-        """The mappings that a lesson speaks of: all, or a sample where they are too many."""
-        everything = (1 << self.env.filters) - 1
-        if self._enumerated:
-            return np.arange(everything + 1)
-        singles = 1 << np.arange(self.env.filters)
-        return np.concatenate([[STOP], singles, self._random(np.full(200, everything))])
+        """The mappings that a lesson speaks of: stop, single filters, pairs, and some larger ones; all if few."""
+        filters = self.env.filters
+        if 1 << filters <= _LARGER:
+            return np.arange(1 << filters)
+        bits = 1 << np.arange(filters, dtype=np.int64)
+        first, second = np.triu_indices(filters, k=1)
+        larger = self._rng.random((_LARGER, filters)).argsort(axis=1).argsort(axis=1)
+        size = self._rng.integers(3, max(filters, 3) + 1, _LARGER)
+        some = ((larger < size[:, None]) * bits).sum(axis=1)
+        return np.concatenate([[STOP], bits, bits[first] | bits[second], some])
 
     def _explored(self, best: Longs, mask: Longs) -> Longs:
         """Epsilon-greedy; the share of random mappings falls linearly to a tenth."""
         share = self.plan.exploration * (1 - 0.9 * self._network.progress)
-        return np.where(self._rng.random(len(best)) < share, self._random(mask), best)
+        tried, rows = best.copy(), np.flatnonzero(self._rng.random(len(best)) < share)
+        tried[rows] = self._random(mask[rows])
+        return tried
 
     def _random(self, mask: Longs) -> Longs:
         """A random mapping within each mask, mostly of few filters."""

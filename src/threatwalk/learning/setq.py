@@ -10,30 +10,36 @@ all of them (outlook.py); only the future is learned from what was tried.
 """
 
 import copy
-from dataclasses import replace
+from collections import deque
 from typing import cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from threatwalk.learning import lightning
+from threatwalk.learning.dataset import Bools
 from threatwalk.learning.observe import Observation
 from threatwalk.learning.rollouts import Floats, Lesson
-from threatwalk.learning.setnet import SetNet
+from threatwalk.learning.setnet import Bags, SetNet
 
-_MINIBATCH = 64
-_PASSES = 2  # over each lesson
 _AVERAGED = 50  # lessons: the network that is kept is the mean over about the last so many, or a fifth of all
 _DECAY = 0.01
-_UNREAD = 0.1  # the share of words that is left out at random in each state, so that none is indispensable
+_UNREAD = 0.1  # the share of words that is left out at random of a state, so that none is indispensable ...
+_THINNED = 64  # ... in so many ways for each lesson
 
 
 class SetQ(pl.LightningModule):
     """Squared errors of gain and future; one training step is one rollout with all its updates."""
 
-    def __init__(self, net: SetNet, *, lr: float, episodes: int) -> None:
+    def __init__(
+        self, net: SetNet, *, lr: float, episodes: int, passes: int, minibatch: int, replay: int
+    ) -> None:
+        """`passes`: how often each lesson is learned from; `minibatch`: of so many of its steps at once;
+        `replay`: how many lessons before it are learned from again, each as often.
+        """
         super().__init__()
         self.automatic_optimization = False
         self.net = net
@@ -43,44 +49,71 @@ class SetQ(pl.LightningModule):
         self.finished = 0  # walks, of all ranks
         self._weights = list(net.parameters())
         self._lr = lr
+        self._passes, self._minibatch = passes, minibatch
+        self._recent = deque[Lesson](maxlen=1 + replay)
 
     @property
     def progress(self) -> float:
         """0 at the start, 1 when the last episode is done."""
         return min(self.finished / self.episodes, 1.0)
 
-    @torch.no_grad()
     def coefficients(self, seen: Observation) -> tuple[Floats, Floats]:
         """What practice acts on: the newest network.  (B, width) twice"""
-        now, then = self.net.parts(*(torch.from_numpy(x).to(self.device) for x in (seen.pooled, seen.counts)))
-        return now.cpu().numpy(), then.cpu().numpy()
+        return self._said(self.net, seen)
+
+    def kept_values(self, seen: Observation) -> Floats:
+        """Coefficients of Q by the network that is kept.  (B, width)"""
+        now, then = self._said(self._average, seen)
+        return now + then
+
+    @torch.no_grad()
+    def _said(self, net: SetNet, seen: Observation) -> tuple[Floats, Floats]:
+        everything = np.ones((1, seen.known), dtype=np.bool_)
+        bags = Bags.of(seen.pools, np.arange(len(seen.pools)), everything, self.device)
+        said = net.each(bags, torch.from_numpy(seen.counts).to(self.device))
+        now, then = (torch.stack(part).mean(dim=0).cpu().numpy() for part in zip(*said, strict=True))
+        return now, then
 
     def training_step(self, lesson: Lesson, _: int) -> None:
         optimizer = cast("LightningOptimizer", self.optimizers())
         for group in optimizer.param_groups:
             group["lr"] = self._lr * (1 - 0.95 * self.progress)
-        lesson = replace(lesson, pooled=_thinned(lesson.pooled))
-        for part in torch.split(torch.cat([torch.randperm(len(lesson)) for _ in range(_PASSES)]), _MINIBATCH):
+        self._recent.append(lesson)
+        read = (torch.rand(_THINNED, lesson.words) > _UNREAD).numpy()
+        for one, part in self._minibatches():
             optimizer.zero_grad()
-            self.manual_backward(self.loss(lesson, part))
+            self.manual_backward(self.loss(one, part, read))
             lightning.share_gradients(self.trainer, self._weights)
             torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
             optimizer.step()
         self._keep_average()
         self.finished = lightning.over_ranks(self.trainer, lesson.episodes, self.device)
 
-    def loss(self, lesson: Lesson, part: Tensor) -> Tensor:
-        """Errors of every mapping's gain, weighted to small mappings, and of the tried one's gain and future.
+    def _minibatches(self) -> list[tuple[Lesson, Tensor]]:
+        """Of the recent lessons, in an order that chance decides: a lesson, and numbers of its steps."""
+        parts = [
+            (lesson, part)
+            for lesson in self._recent
+            for part in torch.split(
+                torch.cat([torch.randperm(len(lesson)) for _ in range(self._passes)]), self._minibatch
+            )
+        ]
+        return [parts[at] for at in torch.randperm(len(parts)).tolist()]
+
+    def loss(self, lesson: Lesson, part: Tensor, read: Bools) -> Tensor:
+        """Errors of what many mappings gain, weighted to small mappings, and of the tried one's gain and future.
 
         The tried mapping counts twice: what looks best has to be right, or the argmax finds what is not.
         """
-        pooled, counts, tried = lesson.pooled[part], lesson.counts[part], lesson.tried[part]
+        bags = Bags.of(lesson.pools, part.numpy(), read, self.device)
+        bags = bags._replace(shares=bags.shares / (1 - _UNREAD))
+        tried, gain, known = lesson.tried[part], lesson.gain[part], lesson.known[part]
         errors = []
-        for now, then in self.net.each(pooled, counts):
-            every_gain = (now @ lesson.terms.T - lesson.gain[part]).square() * lesson.known[part]
-            gain = ((now * tried).sum(dim=1) - lesson.earned[part]).square()
+        for now, then in self.net.each(bags, lesson.counts[part]):
+            every_gain = (now @ lesson.terms.T - gain).square() * known
+            tried_gain = ((now * tried).sum(dim=1) - lesson.earned[part]).square()
             future = ((then * tried).sum(dim=1) - lesson.future[part]).square()
-            errors.append((every_gain @ lesson.weight + gain + future).mean())
+            errors.append((every_gain @ lesson.weight + tried_gain + future).mean())
         return torch.stack(errors).mean()
 
     @torch.no_grad()
@@ -99,9 +132,3 @@ class SetQ(pl.LightningModule):
     def kept(self) -> SetNet:
         """The averaged network, on the CPU, for walking."""
         return copy.deepcopy(self._average).cpu().eval()
-
-
-def _thinned(pooled: Tensor) -> Tensor:
-    """The same states with some words left out of all pools, the others scaled up.  (n, P, V)"""
-    read = torch.rand(len(pooled), 1, pooled.shape[2], device=pooled.device) > _UNREAD
-    return pooled * read / (1 - _UNREAD)

@@ -106,12 +106,17 @@ def test_small_mappings_weigh_most_and_stop_nothing():
     assert (weight[1:] > 0).all()
 
 
-def test_with_many_filters_a_lesson_speaks_of_some_mappings(toys):
+def test_of_many_mappings_a_lesson_speaks_of_stop_single_filters_pairs_and_some_larger_ones(toys):
     filters = tuple(f"f{i}" for i in range(factored.EXACT + 2))
+    count = len(filters)
     goal = [f"domain:g{i}.com" for i in range(4)]
     data = toys.dataset(filters, {(f, s): goal for f in filters for s in goal}, [("train", goal)] * 10)
     network = Certain([0.0] * factored.width(len(filters)))
     lesson = one_lesson(rollouts(toys, data, network, exploration=0.5), network)
 
-    assert lesson.gain.shape == (96, lesson.terms.shape[0])
-    assert lesson.terms.shape == (1 + len(filters) + 200, factored.width(len(filters)))
+    sizes = lesson.terms[:, 1 : 1 + count].sum(dim=1)
+
+    assert lesson.gain.shape == (96, len(lesson.terms))
+    assert [int((sizes == size).sum()) for size in (0, 1, 2)] == [1, count, count * (count - 1) // 2]
+    assert (sizes > 2).sum() == 100
+    assert lesson.weight.sum() == pytest.approx(1, abs=1e-5)
