@@ -136,7 +136,7 @@ class Selective:
     width: int
     dropout: float
     members: int
-    membership: bool
+    keep: float
     price: float
     rounds: int
 

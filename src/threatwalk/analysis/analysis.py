@@ -51,7 +51,8 @@ class Analysis:
     digest of the champion, None: not from the registry); `budget` is in lookups, None: no limit.
     `held_back` are the filters that could not be chosen at all, `benign` the samples that are known to be no
     part of a threat and were not expanded, each with its reason. Of a selective policy, `beliefs` say how probable
-    it is that each of `samples` belongs, and `doubted` are those that were named and not kept, with the same.
+    it is that each of `samples` belongs, and `doubted` are those that were named and not kept, with the same; some of
+    them the walk believed in for a while, and `walked` holds these too.
     """
 
     trailhead: Sample
@@ -72,9 +73,14 @@ class Analysis:
     doubted: tuple[tuple[Sample, float], ...] = ()
 
     @property
+    def walked(self) -> tuple[Sample, ...]:
+        """All that were ever in the set, in the order found: `samples`, and what was later doubted."""
+        return (self.trailhead, *(s for step in self.steps for s in step.added))
+
+    @property
     def pivots(self) -> tuple[Pivot, ...]:
-        """All that leads from one of the samples to another, in the order asked: not what was named and not kept."""
-        known = frozenset(self.samples)
+        """All that leads from one of the samples `walked` to another, in the order asked."""
+        known = frozenset(self.walked)
         said = (p for step in self.steps for q in step.questions for p in q.answer.pivots)
         return tuple(p for p in said if p.found in known and p.origin in known)
 

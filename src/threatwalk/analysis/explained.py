@@ -40,7 +40,7 @@ async def _counts(
         stated = dependents(analysis)
         links = list(stated)
         some = [links[i] for i in rng.permutation(len(links))[:PIVOTS].tolist()]
-        lost = [frozenset(analysis.samples) - await replay(analysis, without(look_up, one)) for one in some]
+        lost = [frozenset(analysis.walked) - await replay(analysis, without(look_up, one)) for one in some]
         exact = sum(gone == stated[one] for one, gone in zip(some, lost, strict=True))
         counts.append((len(some), exact, sum(map(bool, lost))))
     return counts

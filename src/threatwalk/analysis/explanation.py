@@ -96,7 +96,7 @@ async def replay(analysis: Analysis, look_up: LookUp) -> frozenset[Sample]:
     for step in analysis.steps:
         for question in step.questions:
             about.setdefault(question.sample, []).append(question.filter)
-    kept = frozenset(analysis.samples)
+    kept = frozenset(analysis.walked)
     held = newest = frozenset([analysis.trailhead])
     while newest:
         answers = await asyncio.gather(*(look_up(name, s) for s in newest for name in about.get(s, ())))

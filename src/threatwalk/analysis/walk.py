@@ -27,7 +27,8 @@ Accepts = Callable[[str], frozenset[Kind]]
 class _State:
     """What a walk knows so far; `watermarks[i]` samples were offered to filter i already.
 
-    `beliefs` stand beside `samples`; `doubted` are the samples that were named and are not kept.
+    `beliefs` stand beside `samples`, as they are now; `doubted` are what was named and is not, or no longer,
+    believed in.
     """
 
     samples: list[Sample]
@@ -51,16 +52,19 @@ class _State:
         return added
 
     def settle(self, policy: Selective, mask: int, budget: int | None) -> tuple[Sample, ...]:
-        """Keep what the policy believes in; what it just kept may speak for what it did not."""
+        """Judge everything that was found, and keep what the policy believes in; what joins may speak for others."""
         added: tuple[Sample, ...] = ()
         for _ in range(PASSES):
-            beliefs = policy.judge(_view(self, mask, budget, step=len(self.steps) + 1))
-            self.doubted = [one for one in beliefs if not one.kept]
-            kept = [one for one in beliefs if one.kept]
-            if not kept:
+            judged = {
+                one.sample: one for one in policy.judge(_view(self, mask, budget, step=len(self.steps) + 1))
+            }
+            self.beliefs = [judged.get(one.sample, one) for one in self.beliefs]
+            self.doubted = [one for one in judged.values() if not one.kept]
+            joins = [one for one in judged.values() if one.kept and one.sample not in self.known]
+            if not joins:
                 break
-            self.beliefs += kept
-            added += self.add(one.sample for one in kept)
+            self.beliefs += joins
+            added += self.add(one.sample for one in joins)
         return added
 
 
@@ -120,7 +124,7 @@ async def analyze(
         trailhead=trailhead,
         policy=policy.name,
         steps=tuple(state.steps),
-        samples=tuple(state.samples),
+        samples=tuple(one.sample for one in state.beliefs if one.kept) if selective else tuple(state.samples),
         stopped=stopped,
         tlp=tlp,
         pap=pap,
@@ -129,7 +133,7 @@ async def analyze(
         values=_values(choice, filters) if choice else (),
         budget=budget,
         model=model,
-        beliefs=tuple((b.sample, b.probability) for b in state.beliefs) if selective else (),
+        beliefs=tuple((b.sample, b.probability) for b in state.beliefs if b.kept) if selective else (),
         doubted=tuple((b.sample, b.probability) for b in state.doubted),
     )
 

@@ -190,7 +190,7 @@ class Desk:
             model=walker.model,
         )
         held_back = tuple((name, world.closed[name]) for name in walker.filters if name in world.closed)
-        known = ((s, world.benign(s)) for s in analysis.samples)
+        known = ((s, world.benign(s)) for s in analysis.walked)
         benign = tuple((s, reason) for s, reason in known if reason is not None)
         return replace(analysis, held_back=held_back, benign=benign)
 

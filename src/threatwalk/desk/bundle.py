@@ -44,7 +44,8 @@ def bundle(analysis: Analysis, *, author: str, created: datetime) -> stix2.Bundl
 
     scos = _scos(analysis, refs)
     objects = list({sco["id"]: sco for sco in scos.values()}.values())
-    relationships = _relationships(analysis.pivots, scos, seed=f"{author}|{digest}", common=common)
+    held = (p for p in analysis.pivots if p.origin in scos and p.found in scos)
+    relationships = _relationships(held, scos, seed=f"{author}|{digest}", common=common)
     notes = _notes(analysis.benign, scos, digest, common)
     grouping = stix2.Grouping(
         id=_id("grouping", author, digest),

@@ -136,7 +136,8 @@
 
   function drawNode(i, x, y) {
     const node = walk.nodes[i];
-    const group = draw("g", { class: "node", tabindex: 0, role: "button", "aria-label": node.kind + " " + node.text, "data-node": i });
+    const doubt = node.doubted ? " (doubted)" : "";
+    const group = draw("g", { class: node.doubted ? "node doubted" : "node", tabindex: 0, role: "button", "aria-label": node.kind + " " + node.text + doubt, "data-node": i });
     if (onPath.has(i)) group.classList.add("on");
     if (hit(i)) group.classList.add("hit");
     group.append(draw("rect", { x: x - 2, y: y - 9, width: label, height: 18, rx: 4 }));
@@ -149,7 +150,7 @@
       if (node.family === "file") shape.setAttribute("transform", `rotate(45 ${x + 7} ${y})`);
     }
     group.append(draw("text", { x: x + 18, y: y + 4 }, short(node.text)));
-    group.append(draw("title", {}, node.kind + " " + node.text));
+    group.append(draw("title", {}, node.kind + " " + node.text + doubt));
     return group;
   }
 
@@ -164,7 +165,7 @@
   function explain() {
     const node = walk.nodes[chosen];
     const title = make("div");
-    title.append(make("i", "dot " + node.family), make("bdi", "value", node.text), make("span", "muted", " " + node.kind));
+    title.append(make("i", "dot " + node.family), make("bdi", "value", node.text), make("span", "muted", " " + node.kind + (node.doubted ? ", doubted at the end" : "")));
     const chain = make("ol");
     path(chosen).forEach((i) => {
       if (walk.nodes[i].filter) chain.append(make("li", "by muted", walk.nodes[i].filter + ", step " + walk.nodes[i].column));

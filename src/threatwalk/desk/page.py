@@ -51,6 +51,7 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
     template = _template()
     template.globals["benign"] = dict(analysis.benign)  # macros see globals only
     template.globals["beliefs"] = dict(analysis.beliefs)
+    template.globals["doubted"] = dict(analysis.doubted)
     return template.render(
         a=analysis,
         author=author,
@@ -185,8 +186,9 @@ def _sources(analysis: Analysis, first: dict[Sample, Pivot]) -> list[dict[str, A
 
 
 def _graph(analysis: Analysis, first: dict[Sample, Pivot]) -> dict[str, Any]:
-    """What page.js draws: samples with their first parent, and all further pivots between them."""
-    number = {s: i for i, s in enumerate(analysis.samples)}
+    """What page.js draws: samples, also those doubted later, with their first parent, and all further pivots between them."""
+    number = {s: i for i, s in enumerate(analysis.walked)}
+    held = frozenset(analysis.samples)
     column = {s: i for i, step in enumerate(analysis.steps, 1) for s in step.added}
     nodes = [
         {
@@ -194,10 +196,11 @@ def _graph(analysis: Analysis, first: dict[Sample, Pivot]) -> dict[str, Any]:
             "family": _FAMILIES[s.kind],
             "text": shown(s),
             "column": column.get(s, 0),
+            "doubted": s not in held,
             "parent": number[first[s].origin] if s in first else None,
             "filter": first[s].filter if s in first else None,
         }
-        for s in analysis.samples
+        for s in analysis.walked
     ]
     trees = {(pivot.origin, pivot.filter, s) for s, pivot in first.items()}
     links = dict.fromkeys(

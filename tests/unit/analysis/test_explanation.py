@@ -42,7 +42,7 @@ def lost(analysis: Analysis, removed: Link) -> frozenset[Sample]:
     held = {analysis.trailhead}
     while more := {found for origin, _, found in links if origin in held} - held:
         held |= more
-    return frozenset(analysis.samples) - held
+    return frozenset(analysis.walked) - held
 
 
 @settings(deadline=None, max_examples=60)
@@ -53,10 +53,10 @@ def test_exactly_what_depends_on_a_pivot_alone_vanishes_without_it(seed: int, he
     explained = dependents(analysis)
 
     assert set(explained) == {link(p) for p in analysis.pivots}
-    assert asyncio.run(replay(analysis, world.look_up)) == set(analysis.samples)
+    assert asyncio.run(replay(analysis, world.look_up)) == set(analysis.walked)
     for removed, alone in explained.items():
         again = asyncio.run(replay(analysis, without(world.look_up, removed)))
-        assert set(analysis.samples) - again == alone == lost(analysis, removed)
+        assert set(analysis.walked) - again == alone == lost(analysis, removed)
 
 
 def chained(*links: tuple[int, str, int]) -> Analysis:

@@ -68,13 +68,15 @@ def test_the_live_walk_and_the_batched_one_agree(seed: int, head: int, budget: i
         Archive(data, audit=False).ask(case, ONE, at[now], f[now])
         settle(case, judge, walks.manner.threshold)
 
-    assert live.samples == tuple(POOL[i] for i in case.kept.sample)
+    held = case.held(walks.manner.threshold)
+    assert live.walked == tuple(POOL[i] for i in case.kept.sample)
+    assert live.samples == tuple(POOL[i] for i in held.sample)
     assert [s for s, _ in live.beliefs] == list(live.samples)
-    assert np.allclose([p for _, p in live.beliefs], case.kept.belief, atol=1e-5)
+    assert np.allclose([p for _, p in live.beliefs], held.belief, atol=1e-5)
     assert live.lookups == int(case.lookups[0])
     assert len(live.steps) == int(case.steps[0])
-    rest = case.candidates()
-    assert {s for s, _ in live.doubted} == {POOL[i] for i in rest.sample}
+    found = {POOL[i] for i in case.found().sample}
+    assert {s for s, _ in live.doubted} == found - set(live.samples)
     asked = [(q.filter, q.sample) for step in live.steps for q in step.questions]
     assert len(asked) == len(set(asked))
     assert set(asked) == {

@@ -27,7 +27,7 @@ class AsksAll:
 
 
 class Doubts(AsksAll):
-    """Selective: puts every question once, and believes in half of what it is told."""
+    """Selective: puts every question once, believes in half of what it is told, and thinks again at each step."""
 
     name = "selective"
     rounds = 3
@@ -38,8 +38,8 @@ class Doubts(AsksAll):
         return Choice(view.mask, ((view.mask, 0.31),), tuple(one for one in able if one not in put))
 
     def judge(self, view: View) -> list[Belief]:
-        named = {s for one in view.asked for s in one.found or ()} - set(view.samples)
-        chance = {s: random.Random(repr(s)).random() for s in sorted(named)}
+        named = {s for one in view.asked for s in one.found or ()} - {view.samples[0]}
+        chance = {s: random.Random(f"{s!r}{view.step}").random() for s in sorted(named)}
         return [Belief(s, p, 1, kept=p >= 0.5) for s, p in chance.items()]
 
 

@@ -96,8 +96,10 @@ async def test_what_was_doubted_stands_apart_with_its_probability(selective: Ana
     made = page(selective, author="CERT")
 
     graph = json.loads(re.findall(r'id="walk">(.*?)</script>', made, re.DOTALL)[0])
-    assert len(graph["nodes"]) == len(selective.samples) > 5
-    assert f"{len(selective.doubted)} more were named and not kept" in made
+    later = len(selective.walked) - len(selective.samples)
+    assert len(graph["nodes"]) == len(selective.walked) > 5
+    assert [n["doubted"] for n in graph["nodes"]].count(True) == later > 0
+    assert f"{len(selective.doubted)} more were named and are not believed to belong" in made
     assert made.count("belongs: ") == len(selective.samples) + len(selective.doubted)
 
 

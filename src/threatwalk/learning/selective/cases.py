@@ -68,12 +68,16 @@ class Named(Rows):
 
 
 @dataclass(frozen=True)
-class Candidates(Rows):
-    """Samples that were named and are not kept: each walk's, ascending."""
+class Found(Rows):
+    """Every sample that was named beside the trailhead: each walk's, ascending.
+
+    `place` is its index in `Cases.kept`, -1 where it is not kept.
+    """
 
     walk: Longs
     sample: Longs
     depth: Longs
+    place: Longs
 
 
 class Cases:
@@ -128,23 +132,33 @@ class Cases:
         self.asked, self.named = self.asked.extend(asked), self.named.extend(named)
         self.__dict__.pop("standing", None)
 
-    def keep(self, chosen: Candidates, belief: Floats) -> None:
-        """Candidates join their walks' sets."""
+    def keep(self, chosen: Found, belief: Floats) -> None:
+        """Samples that were named join their walks' sets."""
         self._keep(Kept(chosen.walk, chosen.sample, belief, chosen.depth))
+
+    def held(self, threshold: float) -> Kept:
+        """The sets as they stand: of what was kept, what is still believed in."""
+        return self.kept.select(self.kept.belief >= threshold)
+
+    def revise(self, found: Found, belief: Floats) -> None:
+        """What is believed now of those that are kept; the others are passed over."""
+        held = found.place >= 0
+        self.kept.belief[found.place[held]] = belief[held]
 
     def _keep(self, more: Kept) -> None:
         kept = self.kept.extend(more)
         self.kept = kept.select(np.argsort(kept.walk, kind="stable"))
         self.__dict__.pop("standing", None)
 
-    def candidates(self) -> Candidates:
-        """What was named and is not kept, by walk and number."""
-        now = self.standing
-        owner, first = now.candidate, now.first
-        depth = np.full(len(first), np.iinfo(np.int64).max)
-        np.minimum.at(depth, owner, self.kept.depth[now.origin[now.loose]] + 1)
-        rows = now.loose[first]
-        return Candidates(self.named.walk[rows], self.named.found[rows], depth)
+    def found(self) -> Found:
+        """What was named beside the trailhead, kept or not, by walk and number."""
+        now, named = self.standing, self.named
+        depth = np.full(len(now.first), np.iinfo(np.int64).max)
+        np.minimum.at(depth, now.owner, self.kept.depth[now.origin[now.rows]] + 1)
+        rows = now.rows[now.first]
+        place = now.place[rows]
+        depth = np.where(place >= 0, self.kept.depth[place], depth)
+        return Found(named.walk[rows], named.found[rows], depth, place)
 
     @cached_property
     def standing(self) -> "Standing":
@@ -165,14 +179,14 @@ class Standing:
     """n named rows against the kept ones.
 
     place (n,): index into kept of what was named, -1: it is not kept; origin (n,): that of whom was
-    asked about. loose: the rows not kept; candidate: for each of them its number among the distinct
-    candidates, whose first rows are loose[first].
+    asked about. rows: those that name something else than the trailhead; owner: for each of them its
+    number among the distinct samples that were found so, whose first rows are rows[first].
     """
 
     place: Longs
     origin: Longs
-    loose: Longs
-    candidate: Longs
+    rows: Longs
+    owner: Longs
     first: Longs
 
     @classmethod
@@ -181,10 +195,10 @@ class Standing:
         keys = cases.key(cases.kept.walk, cases.kept.sample)
         order = np.argsort(keys)
         found = cases.key(named.walk, named.found)
-        place = _look_up(keys, order, found)
-        loose = np.flatnonzero(place < 0)
-        _, first, candidate = np.unique(found[loose], return_index=True, return_inverse=True)
-        return cls(place, _look_up(keys, order, cases.key(named.walk, named.origin)), loose, candidate, first)
+        rows = np.flatnonzero(named.found != cases.head[named.walk])
+        _, first, owner = np.unique(found[rows], return_index=True, return_inverse=True)
+        origin = _look_up(keys, order, cases.key(named.walk, named.origin))
+        return cls(_look_up(keys, order, found), origin, rows, owner, first)
 
 
 def _look_up(keys: Longs, order: Longs, wanted: Longs) -> Longs:

@@ -13,7 +13,7 @@ from threatwalk.learning.evaluate import Held
 from threatwalk.learning.reward import clipped, level
 from threatwalk.learning.selective.cases import Cases
 from threatwalk.learning.selective.policy import SelectivePolicy
-from threatwalk.learning.selective.walking import Doubted
+from threatwalk.learning.selective.walking import Ends, Judged
 from threatwalk.learning.walks import Reach
 
 Floats = NDArray[np.float64]
@@ -28,8 +28,7 @@ class Beliefs:
     best of its rounds, or before the first, than at its end, both clipped at -1.
 
     walk, belief, true, reached (n,): one row for each walk and each sample that any answer of it named, kept or
-    not, but for the trailhead; `belief` is the last that the walk had in it (of a kept one: that with which
-    it was kept), `true` whether the goal holds it, `reached` whether it does and is among the reachable.
+    not, but for the trailhead; `belief` is the last that the walk had in it, `true` whether the goal holds it, `reached` whether it does and is among the reachable.
     """
 
     group: Longs
@@ -61,10 +60,10 @@ class Beliefs:
 
 def beliefs(policy: SelectivePolicy, held: Held, within: Reach) -> Beliefs:
     """Walk all held-out walks without a budget, and look on."""
-    on = _LooksOn(held)
+    on = _LooksOn(held, policy.manner.threshold)
     data, audit = held.data, held.data.audit
     policy.follow(data, held.goals, held.heads, audit=audit, within=within, budget=None, watch=on)
-    walk, sample, belief = (np.concatenate(column) for column in zip(*on.ends.values(), strict=True))
+    walk, sample, belief = on.ends.columns()
     return Beliefs(
         group=held.group,
         goal_size=data.goal_size[held.goals].astype(np.int64),
@@ -78,26 +77,19 @@ def beliefs(policy: SelectivePolicy, held: Held, within: Reach) -> Beliefs:
 
 
 class _LooksOn:
-    """A `Watch`. best, last (W,): eq. (4) at its highest, and now; ends: by first walk of those side by
-    side, (walk, sample, belief) of all that was named, as it stands now.
-    """
+    """A `Watch`. best, last (W,): eq. (4) at its highest, and now; ends: what is believed now."""
 
-    def __init__(self, held: Held) -> None:
-        self._held = held
+    def __init__(self, held: Held, threshold: float) -> None:
+        self._held, self._threshold = held, threshold
         self.best = np.full(len(held.goals), -np.inf)
         self.last = np.zeros(len(held.goals))
-        self.ends: dict[int, tuple[Longs, Longs, Floats]] = {}
+        self.ends = Ends()
 
-    def __call__(self, walks: Longs, cases: Cases, doubted: Doubted) -> None:
-        data, goals, kept = self._held.data, self._held.goals[walks], cases.kept
+    def __call__(self, walks: Longs, cases: Cases, judged: Judged) -> None:
+        data, goals, kept = self._held.data, self._held.goals[walks], cases.held(self._threshold)
         true = data.contains(goals[kept.walk], kept.sample)
         size, hits = (np.bincount(kept.walk[of], minlength=len(walks)) for of in (slice(None), true))
         weight = self._held.params.reward.excess_weight
         self.last[walks] = clipped(level(hits, size, data.goal_size[goals], excess_weight=weight))
         self.best[walks] = np.maximum(self.best[walks], self.last[walks])
-        found, (others, belief) = kept.select(kept.depth > 0), doubted
-        self.ends[int(walks[0])] = (
-            walks[np.concatenate([found.walk, others.walk])],
-            np.concatenate([found.sample, others.sample]),
-            np.concatenate([found.belief, belief]),
-        )
+        self.ends(walks, cases, judged)

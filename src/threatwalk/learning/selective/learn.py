@@ -25,9 +25,7 @@ def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) 
     how = params.train.selective
     vocabulary = vocabulary_of(data, how.words)
     lexicon = Lexicon.of(data.samples, vocabulary)
-    excess = params.reward.excess_weight
-    threshold = excess / (1 + excess) if how.membership else 0.0
-    manner = Manner(price=how.price, threshold=threshold, rounds=how.rounds)
+    manner = Manner(price=how.price, threshold=how.keep, rounds=how.rounds)
     members = tuple(
         _member(data, params, member, lexicon, manner, len(vocabulary), exam, curve, say)
         for member in range(how.members)

@@ -20,6 +20,7 @@ from threatwalk.learning.selective.cases import Cases
 
 Bits = NDArray[np.uint64]
 Floats32 = NDArray[np.float32]
+_AT_ONCE = 512  # questions looked behind at once: each may name a whole goal
 
 
 @dataclass(frozen=True)
@@ -40,39 +41,55 @@ class Trails:
         goal, row = spans(data.goal_indptr[goals], data.goal_size[goals])
         goal = goals[goal]
         for f in range(len(data.filters)):
-            low = data.indptr[f, data.goal_found[row]]
-            owner, edges = spans(low, data.indptr[f, data.goal_found[row] + 1] - low)
-            true = data.contains(goal[owner], data.found[edges])
-            if data.audit:
-                true[true] = data.valid(edges[true], goal[owner[true]])
-            owner, found = owner[true], data.found[edges[true]]
-            place = _places(data, goal[owner], found)
+            owner, place = _led(data, f, data.goal_found[row], goal)
             np.bitwise_or.at(leads[:, f], (row[owner], place >> 6), _bit(place))
         return cls(data, leads)
 
-    def worth(self, cases: Cases, goals: Longs, gamma: float) -> tuple[Longs, Floats32]:
-        """(index into kept of every sample of the goal, the worth of each filter's question about it).
+    def worth(self, cases: Cases, goals: Longs, at: Longs, gamma: float) -> Floats32:
+        """Of each filter's question about the kept samples `at` (an index into kept).  (len(at), F)
 
-        (n,), (n, F)
+        Also about those that are not of the goal: their answers may be.
         """
         data, kept = self.data, cases.kept
-        at = np.flatnonzero(data.contains(goals[kept.walk], kept.sample))
         walk, goal = kept.walk[at], goals[kept.walk[at]]
-        place = _places(data, goal, kept.sample[at])
+        own = data.contains(goals[kept.walk], kept.sample)
         held = np.zeros((cases.count, self.leads.shape[2]), dtype=np.uint64)
-        np.bitwise_or.at(held, (walk, place >> 6), _bit(place))
-        new = self.leads[data.goal_indptr[goal] + place] & ~held[walk][:, None, :]
+        place = _places(data, goals[kept.walk[own]], kept.sample[own])
+        np.bitwise_or.at(held, (kept.walk[own], place >> 6), _bit(place))
+        new = np.zeros((len(at), *self.leads.shape[1:]), dtype=np.uint64)
+        true = np.flatnonzero(own[at])
+        new[true] = self.leads[
+            data.goal_indptr[goal[true]] + _places(data, goal[true], kept.sample[at[true]])
+        ]
+        false = np.flatnonzero(~own[at])
+        for name in range(len(data.filters)):
+            row, place = _led(data, name, kept.sample[at[false]], goal[false])
+            np.bitwise_or.at(new[:, name], (false[row], place >> 6), _bit(place))
+        new &= ~held[walk][:, None, :]
         now = np.bitwise_count(new).sum(axis=2).astype(np.float32)
         then = np.zeros_like(now)
-        some, f = np.nonzero(now)
-        bits = np.unpackbits(new[some, f].view(np.uint8), axis=1, bitorder="little")
-        which, found = np.nonzero(bits)
-        some, f = some[which], f[which]
-        rest = ~(held[walk[some]] | new[some, f])
-        after = self.leads[data.goal_indptr[goal[some]] + found] & rest[:, None, :]
-        np.maximum.at(then, (some, f), np.bitwise_count(after).sum(axis=2).max(axis=1, initial=0))
+        asked, by = np.nonzero(now)
+        for start in range(0, len(asked), _AT_ONCE):
+            some, f = asked[start : start + _AT_ONCE], by[start : start + _AT_ONCE]
+            bits = np.unpackbits(new[some, f].view(np.uint8), axis=1, bitorder="little")
+            which, found = np.nonzero(bits)
+            some, f = some[which], f[which]
+            rest = ~(held[walk[some]] | new[some, f])
+            after = self.leads[data.goal_indptr[goal[some]] + found] & rest[:, None, :]
+            np.maximum.at(then, (some, f), np.bitwise_count(after).sum(axis=2).max(axis=1, initial=0))
         worth: Floats32 = (now + np.float32(gamma) * then) / data.goal_size[goal][:, None].astype(np.float32)
-        return at, worth
+        return worth
+
+
+def _led(data: Dataset, f: int, samples: NDArray[np.integer], goals: Longs) -> tuple[Longs, Longs]:
+    """What the answers about these samples name of their goals: (which of them, place in the goal)."""
+    low = data.indptr[f, samples]
+    owner, edges = spans(low, data.indptr[f, samples + 1] - low)
+    true = data.contains(goals[owner], data.found[edges])
+    if data.audit:
+        true[true] = data.valid(edges[true], goals[owner[true]])
+    owner, found = owner[true], data.found[edges[true]]
+    return owner, _places(data, goals[owner], found)
 
 
 def _places(data: Dataset, goals: Longs, samples: NDArray[np.integer]) -> Longs:

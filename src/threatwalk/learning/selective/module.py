@@ -58,14 +58,14 @@ class Selective(pl.LightningModule):
     def worth_error(self, asking: Asking) -> Tensor:
         net, kept = self.net, self.net.embed(asking.kept.thinned(_UNREAD))
         seen = net.look(asking.scene, net.embed(asking.heads.thinned(_UNREAD)), kept)
-        error = net.worth(seen, asking.scene, kept, asking.at) - asking.worth
+        error = net.worth(seen, asking.scene, asking.at) - asking.worth
         return (error.square() * asking.weight).sum()
 
     def belief_error(self, keeping: Keeping) -> Tensor:
         net, kept = self.net, self.net.embed(keeping.kept.thinned(_UNREAD))
         seen = net.look(keeping.scene, net.embed(keeping.heads.thinned(_UNREAD)), kept)
         words = net.embed(keeping.words.thinned(_UNREAD))
-        odds = net.belongs(seen, keeping.walk, keeping.group, words, keeping.evidence)
+        odds = net.belongs(seen, keeping.walk, keeping.group, keeping.place, words, keeping.evidence)
         return binary_cross_entropy_with_logits(odds, keeping.true, weight=keeping.weight, reduction="sum")
 
     @torch.no_grad()

@@ -16,10 +16,14 @@ from threatwalk.learning.selective.seen import Bag, Scene, counts_width, evidenc
 
 @dataclass(frozen=True)
 class Context:
-    """walk (B, H): each walk as a whole; common (B, groups, D): the mean words of what it keeps."""
+    """walk (B, H): each walk as a whole; common (B, groups, D): the mean words of what it keeps of each group of
+    kinds, number (B, groups) of them; kept (n, D): the words of each.
+    """
 
     walk: Tensor
     common: Tensor
+    number: Tensor
+    kept: Tensor
 
 
 class SelectiveNet(nn.Module):
@@ -43,20 +47,28 @@ class SelectiveNet(nn.Module):
         count = len(scene.counts)
         cell = scene.walk * len(GROUPS) + scene.group
         total = kept.new_zeros(count * len(GROUPS), kept.shape[1]).index_add(0, cell, kept)
-        number = torch.bincount(cell, minlength=count * len(GROUPS)).clamp(min=1)
-        common = (total / number[:, None]).view(count, len(GROUPS), -1)
+        number = torch.bincount(cell, minlength=count * len(GROUPS))
+        common = (total / number.clamp(min=1)[:, None]).view(count, len(GROUPS), -1)
         walk = self.context(torch.cat([scene.counts, head, common.flatten(1)], dim=1))
-        return Context(walk, common)
+        return Context(walk, common, number.view(count, -1), kept)
 
-    def worth(self, seen: Context, scene: Scene, kept: Tensor, at: Tensor) -> Tensor:
-        """Of every filter's question about the kept samples `at`.  (len(at), F)"""
-        walk, group, words = scene.walk[at], scene.group[at], kept[at]
+    def worth(self, seen: Context, scene: Scene, at: Tensor) -> Tensor:
+        """Of every filter's question about the kept samples `at`, if they belong.  (len(at), F)"""
+        walk, group, words = scene.walk[at], scene.group[at], seen.kept[at]
         value: Tensor = self.question(seen.walk, walk, words, seen.common[walk, group], scene.questions[at])
         return value
 
-    def belongs(self, seen: Context, walk: Tensor, group: Tensor, words: Tensor, evidence: Tensor) -> Tensor:
-        """The log odds that candidates are part of their walks' threats.  (m,)"""
-        common = seen.common[walk, group]
+    def belongs(
+        self, seen: Context, walk: Tensor, group: Tensor, place: Tensor, words: Tensor, evidence: Tensor
+    ) -> Tensor:
+        """The log odds that what was found is part of its walk's threat.  (m,)
+
+        A kept one (place >= 0) is compared with the others that are kept.
+        """
+        held = (place >= 0)[:, None]
+        number = seen.number[walk, group][:, None]
+        others = seen.common[walk, group] * number - seen.kept[place] * held
+        common = others / (number - held.long()).clamp(min=1) * (number > held.long())
         alike = functional.cosine_similarity(words, common, dim=1)[:, None]
         odds: Tensor = self.belonging(seen.walk, walk, words, common, torch.cat([evidence, alike], dim=1))
         return odds[:, 0]

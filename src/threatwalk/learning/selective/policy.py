@@ -60,9 +60,9 @@ class SelectivePolicy:
         )
 
     def judge(self, view: View) -> list[Belief]:
-        """What each sample that was named and is not kept may be: one pass, see `walking.settle`."""
+        """What each sample that was named beside the trailhead may be, kept so far or not: one pass of `walking.settle`."""
         case, samples = self._case(view)
-        found = case.candidates()
+        found = case.found()
         if not len(found):
             return []
         belief = self._judge(samples).belief(case, found)

@@ -31,7 +31,7 @@ _LARGEST = 600  # samples kept
 _RANDOM = 0.15  # the share of rounds whose questions are drawn at random
 _NOISE = 0.03  # of the other questions' values: about the worth of one sample in thirty
 _TOLD = 0.15  # the share of true candidates that are kept whatever the network believes
-_STRICT, _STRICT_SHARE = 0.3, 0.2  # a share of the rounds keeps only what is believed in more
+_STRICT, _STRICT_SHARE = 0.5, 0.2  # a share of the rounds keeps only what is believed in more
 _QUESTIONS = 400  # kept samples of one lesson
 _STRANGERS = 60  # candidates that do not belong, for each walk of a lesson; they stand for all
 
@@ -58,13 +58,14 @@ class Asking(Movable):
 
 @dataclass(frozen=True)
 class Keeping(Movable):
-    """States after it. walk, group (m,), words, evidence (m, E): candidates; true, weight (m,)."""
+    """States after it. walk, group, place (m,), words, evidence (m, E): what was found; true, weight (m,)."""
 
     scene: Scene
     heads: Bag
     kept: Bag
     walk: Tensor
     group: Tensor
+    place: Tensor
     words: Bag
     evidence: Tensor
     true: Tensor
@@ -122,10 +123,10 @@ class Practice:
 
     def _asking(self) -> Asking:
         cases, data = self._cases, self._data
-        at, worth = self._trails.worth(cases, self._goals, self._gamma)
+        at = np.arange(len(cases.kept))
         if len(at) > _QUESTIONS:
-            some = self._rng.choice(len(at), _QUESTIONS, replace=False)
-            at, worth = at[some], worth[some]
+            at = self._rng.choice(len(at), _QUESTIONS, replace=False)
+        worth = self._trails.worth(cases, self._goals, at, self._gamma)
         walk = cases.kept.walk[at]
         weight = (
             data.accepts[:, data.kind[cases.kept.sample[at]]].T / np.sqrt(np.bincount(walk)[walk])[:, None]
@@ -140,19 +141,21 @@ class Practice:
     def _keeping(self, judge: Judge) -> Keeping | None:
         """What the newest answers named, as a lesson; then some of it is kept, for the walks to go on."""
         cases, rng = self._cases, self._rng
-        found = cases.candidates()
+        found = cases.found()
         if not len(found):
             return None
         true = self._data.contains(self._goals[found.walk], found.sample)
-        stranger = np.bincount(found.walk[~true], minlength=cases.count)
+        loose = ~true & (found.place < 0)
+        stranger = np.bincount(found.walk[loose], minlength=cases.count)
         share = np.minimum(1, _STRANGERS / np.maximum(stranger, 1))[found.walk]
-        drawn = true | (rng.random(len(found)) < share)
-        some, weight = found.select(drawn), np.where(true, 1, 1 / share)[drawn]
+        drawn = ~loose | (rng.random(len(found)) < share)
+        some, weight = found.select(drawn), np.where(loose, 1 / share, 1)[drawn]
         weight /= np.sqrt(np.bincount(some.walk, weight)[some.walk])
         lesson = Keeping(
             *self._states(),
             walk=torch.from_numpy(some.walk),
             group=groups_of(cases, some.sample),
+            place=torch.from_numpy(some.place),
             words=Bag.of(self._lexicon, some.sample),
             evidence=evidence(cases, found)[torch.from_numpy(drawn)],
             true=torch.from_numpy(true[drawn].astype(np.float32)),
@@ -162,6 +165,8 @@ class Practice:
         strict = rng.random(cases.count) < _STRICT_SHARE
         threshold = np.where(strict, _STRICT, self._manner.threshold)[found.walk]
         stays = (belief >= threshold) | (true & (rng.random(len(found)) < _TOLD))
+        cases.revise(found, belief)
+        stays &= found.place < 0
         cases.keep(found.select(stays), belief[stays])
         return lesson
 
@@ -186,7 +191,7 @@ class Practice:
         Half of those that found all go on, to meet what a walk meets that does not know that it has.
         """
         cases, data = self._cases, self._data
-        kept = cases.kept
+        kept = cases.held(self._manner.threshold)
         size = np.bincount(kept.walk, minlength=cases.count)
         true = data.contains(self._goals[kept.walk], kept.sample)
         hits = np.bincount(kept.walk[true], minlength=cases.count)

@@ -15,9 +15,9 @@ from threatwalk.learning.dataset import Longs
 from threatwalk.learning.env import spans
 from threatwalk.learning.features import GROUP_OF, KINDS
 from threatwalk.learning.observe import Lexicon
-from threatwalk.learning.selective.cases import ENDLESS, Candidates, Cases
+from threatwalk.learning.selective.cases import ENDLESS, Cases, Found
 
-SEEN_VERSION = "cases-1"  # carried by every model; another one is an error, not a guess
+SEEN_VERSION = "cases-2"  # carried by every model; another one is an error, not a guess
 _GROUP = np.array([GROUP_OF[kind] for kind in KINDS])
 _MANY = 200  # lookups left beyond which more make no difference
 _FOUR = 4.0  # logarithms of answer sizes are divided by it: they reach 7
@@ -83,7 +83,7 @@ def questions_width(filters: int) -> int:
 
 
 def evidence_width(filters: int) -> int:
-    return 4 * filters + 8 + len(KINDS)
+    return 4 * filters + 12 + len(KINDS)
 
 
 def _counts(cases: Cases) -> Floats:
@@ -118,40 +118,60 @@ def _questions(cases: Cases) -> Floats:
     return np.concatenate([np.log1p(by), rest, _one_hot(cases.kind[kept.sample])], axis=1)
 
 
-def evidence(cases: Cases, candidates: Candidates) -> Tensor:
-    """What speaks for each candidate.  (m, `evidence_width`)
+def evidence(cases: Cases, found: Found) -> Tensor:
+    """What speaks for each of `Cases.found`, kept or not.  (m, `evidence_width`)
 
     By filter: from how many kept samples it led here, which share of those asked that is, the size of
-    its smallest such answer. In all: how exact the best answer was, how much of it the walk holds, how
-    near the trailhead and how believed the samples are that led here, how many those are.
+    its smallest such answer. In all: how exact the best answer was, how much else of it the walk holds, how
+    near the trailhead and how believed the samples are that led here, how many those are; and of a kept
+    sample what it led to itself.
     """
-    now, named, kept = cases.standing, cases.named.select(cases.standing.loose), cases.kept
-    m, owner, filters = len(candidates), now.candidate, cases.filters
+    now, kept, filters = cases.standing, cases.kept, cases.filters
+    named, owner, m = cases.named.select(now.rows), now.owner, len(found)
     by = _table(owner, named.filter, m, filters)
     size = np.full((m, filters), np.inf)
     np.minimum.at(size, (owner, named.filter), np.log1p(named.size))
     asked = cases.asked.select(cases.asked.size >= 0)
-    put = np.maximum(_table(asked.walk, asked.filter, cases.count, filters), 1)[candidates.walk]
-    origin = now.origin[now.loose]
+    put = np.maximum(_table(asked.walk, asked.filter, cases.count, filters), 1)[found.walk]
+    origin = now.origin[now.rows]
     exact, held, belief = np.zeros(m), np.zeros(m), np.zeros(m)
     np.maximum.at(exact, owner, 1 / named.size)
-    np.maximum.at(held, owner, _held_share(cases)[now.loose])
+    np.maximum.at(held, owner, _held_share(cases)[now.rows])
     np.maximum.at(belief, owner, kept.belief[origin])
     origins = by.sum(axis=1)
-    sizes = np.bincount(kept.walk, minlength=cases.count)[candidates.walk]
-    rest = [exact, np.log(exact) / _FOUR, held, candidates.depth / 3, belief, np.log1p(origins), origins / sizes,
+    sizes = np.bincount(kept.walk, minlength=cases.count)[found.walk]
+    rest = [exact, np.log(exact) / _FOUR, held, found.depth / 3, belief, np.log1p(origins), origins / sizes,
             (by > 0).sum(axis=1) / 3]  # fmt: skip
     columns = [np.log1p(by), by / put, np.where(by > 0, size, 0) / _FOUR, by > 0, np.stack(rest, axis=1)]
-    return _tensor(np.concatenate([*columns, _one_hot(cases.kind[candidates.sample])], axis=1))
+    return _tensor(
+        np.concatenate([*columns, _led_to(cases)[found.place], _one_hot(cases.kind[found.sample])], axis=1)
+    )
 
 
 def _held_share(cases: Cases) -> Floats:
-    """For each named row, the share of its answer that the walk keeps."""
-    named = cases.named
+    """For each named row, the share of the rest of its answer that the walk keeps."""
+    named, holds = cases.named, cases.standing.place >= 0
     answer = cases.key(named.walk, named.origin) * cases.filters + named.filter
     _, of = np.unique(answer, return_inverse=True)
-    held: Floats = (np.bincount(of, cases.standing.place >= 0) / np.maximum(np.bincount(of), 1))[of]
+    held: Floats = (np.bincount(of, holds)[of] - holds) / np.maximum(np.bincount(of)[of] - 1, 1)
     return held
+
+
+def _led_to(cases: Cases) -> Floats:
+    """What the answers about each kept sample named: how much, and the share that is kept; a last row of
+    zeros is for what is not kept.  (n + 1, 4)
+    """
+    origin, place = cases.standing.origin, cases.standing.place
+    count = np.bincount(origin, minlength=len(cases.kept))
+    held = np.bincount(origin[place >= 0], minlength=len(cases.kept))
+    columns = [
+        np.ones(len(count)),
+        np.log1p(count) / _FOUR,
+        np.log1p(held) / _FOUR,
+        held / np.maximum(count, 1),
+    ]
+    rows: Floats = np.concatenate([np.stack(columns, axis=1), np.zeros((1, 4))])
+    return rows
 
 
 def _table(

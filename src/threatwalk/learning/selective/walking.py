@@ -12,17 +12,34 @@ from threatwalk.learning.dataset import Bools, Dataset, Longs
 from threatwalk.learning.env import spans
 from threatwalk.learning.observe import Lexicon
 from threatwalk.learning.reward import floor_size
-from threatwalk.learning.selective.cases import ENDLESS, Asked, Candidates, Cases, Named, leading
+from threatwalk.learning.selective.cases import ENDLESS, Asked, Cases, Found, Named, leading
 from threatwalk.learning.selective.net import Context, SelectiveNet
 from threatwalk.learning.selective.seen import Bag, Scene, evidence, groups_of
 from threatwalk.learning.walks import Outcomes, Reach
 
 Floats = NDArray[np.float64]
 Embed = Callable[[Longs], Tensor]
-Doubted = tuple[Candidates, Floats]
-"""What was named and is not kept, with the last belief in it."""
-Watch = Callable[[Longs, Cases, Doubted], None]
-"""Looks on: (which walks, how they stand, what they doubt), at the start and after each round."""
+Judged = tuple[Found, Floats]
+"""What was named beside the trailhead, with the last belief in it."""
+Watch = Callable[[Longs, Cases, Judged], None]
+"""Looks on: (which walks, how they stand, what they believe), at the start and after each round."""
+
+
+class Ends:
+    """A `Watch`: what was last believed of everything that was named."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[Longs, Longs, Floats]] = {}  # by first walk of those side by side
+
+    def __call__(self, walks: Longs, _cases: Cases, judged: Judged) -> None:
+        found, belief = judged
+        self._rows[int(walks[0])] = walks[found.walk], found.sample, belief
+
+    def columns(self) -> tuple[Longs, Longs, Floats]:
+        """(walk, sample, belief), one row for each walk and each sample that it was told of.  (n,) each"""
+        walk, sample, belief = (np.concatenate(column) for column in zip(*self._rows.values(), strict=True))
+        return walk, sample, belief
+
 
 NOWHERE = Reach(*(np.empty(0, dtype=np.int64) for _ in range(3)))
 PASSES = 2  # as in `analysis.walk`: what was just kept may speak for what was not
@@ -66,23 +83,23 @@ class Judge:
         scene, every = Scene.of(cases), torch.arange(len(cases.kept))
         total = torch.zeros(len(cases.kept), cases.filters)
         for net, embed in self._members:
-            kept = embed(cases.kept.sample)
-            seen = net.look(scene, embed(cases.head), kept)
+            seen = net.look(scene, embed(cases.head), embed(cases.kept.sample))
             for some in _parts(len(every)):
-                total[some] += net.worth(seen, scene, kept, every[some])
+                total[some] += net.worth(seen, scene, every[some])
         return (total / len(self._members)).numpy().astype(np.float64)
 
     @torch.inference_mode()
-    def belief(self, cases: Cases, candidates: Candidates) -> Floats:
-        """The probability that each candidate belongs.  (m,)"""
-        scene, speaks = Scene.of(cases), evidence(cases, candidates)
-        walk, group = torch.from_numpy(candidates.walk), groups_of(cases, candidates.sample)
-        total = torch.zeros(len(candidates))
+    def belief(self, cases: Cases, found: Found) -> Floats:
+        """The probability that each sample that was found belongs.  (m,)"""
+        scene, speaks = Scene.of(cases), evidence(cases, found)
+        walk, place = torch.from_numpy(found.walk), torch.from_numpy(found.place)
+        group, total = groups_of(cases, found.sample), torch.zeros(len(found))
         for net, embed in self._members:
             seen: Context = net.look(scene, embed(cases.head), embed(cases.kept.sample))
-            for some in _parts(len(candidates)):
-                words = embed(candidates.sample[some])
-                total[some] += net.belongs(seen, walk[some], group[some], words, speaks[some]).sigmoid()
+            for some in _parts(len(found)):
+                words = embed(found.sample[some])
+                odds = net.belongs(seen, walk[some], group[some], place[some], words, speaks[some])
+                total[some] += odds.sigmoid()
         return (total / len(self._members)).numpy().astype(np.float64)
 
 
@@ -95,17 +112,17 @@ def weighed(cases: Cases, judge: Judge, manner: Manner) -> tuple[Longs, Longs, F
     return at, f, value, now
 
 
-def settle(cases: Cases, judge: Judge, threshold: float) -> Doubted:
-    """Keep the candidates that are likely to belong -> the others."""
+def settle(cases: Cases, judge: Judge, threshold: float) -> Judged:
+    """Judge everything that was found, and keep what is likely to belong; what joins may speak for others."""
     for _ in range(PASSES):
-        candidates = cases.candidates()
-        belief = judge.belief(cases, candidates) if len(candidates) else np.empty(0)
-        stays = belief >= threshold
-        doubted = candidates.select(~stays), belief[~stays]
-        if not stays.any():
+        found = cases.found()
+        belief = judge.belief(cases, found) if len(found) else np.empty(0)
+        cases.revise(found, belief)
+        joins = (found.place < 0) & (belief >= threshold)
+        if not joins.any():
             break
-        cases.keep(candidates.select(stays), belief[stays])
-    return doubted
+        cases.keep(found.select(joins), belief[joins])
+    return found, belief
 
 
 @dataclass(frozen=True)
@@ -157,17 +174,18 @@ def follow(
         left = np.full(len(walks), ENDLESS if budget is None else budget)
         cases.start(np.arange(len(walks)), heads[walks], left)
         if watch:
-            watch(walks, cases, (cases.candidates(), np.empty(0)))
+            watch(walks, cases, (cases.found(), np.empty(0)))
         for _ in range(manner.rounds):
             at, f, _, now = weighed(cases, judge, manner)
             if not now.any():
                 break
             world.ask(cases, goals[walks], at[now], f[now])
-            doubted = settle(cases, judge, manner.threshold)
-            cases.running &= np.bincount(cases.kept.walk, minlength=len(walks)) <= largest[walks]
+            judged = settle(cases, judge, manner.threshold)
+            size_now = np.bincount(cases.held(manner.threshold).walk, minlength=len(walks))
+            cases.running &= size_now <= largest[walks]
             if watch:
-                watch(walks, cases, doubted)
-        kept = cases.kept
+                watch(walks, cases, judged)
+        kept = cases.held(manner.threshold)
         true = data.contains(goals[walks[kept.walk]], kept.sample)
         held = within.holds(walks[kept.walk] * len(data.kind) + kept.sample)
         size[walks], hits[walks], reached[walks] = (
