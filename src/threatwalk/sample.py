@@ -431,13 +431,14 @@ def host(raw: str) -> Sample:
         if raw not in pairs:
             return _made((_DOMAIN, raw))
     elif len(raw) < 254:
-        if pairs is None:
+        if not raw.isascii():
+            if raw.replace(".", "").isalnum():  # no fangs, no port
+                return _sorted(_mended(raw, raw), raw)
+        elif pairs is None:
             if _is_ipv4(raw):
                 return _made((_V4, raw))
         elif _are_labels(before):
             return _sorted(raw, raw) if pairs else _made((_HOSTNAME if "." in before else _DOMAIN, raw))
-        if not raw.isascii() and raw.replace(".", "").isalnum():  # no fangs, no port
-            return _sorted(_mended(raw, raw), raw)
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
     text = refang(raw)
