@@ -66,6 +66,17 @@ def test_exploration_falls_linearly_and_then_stays(toys):
     assert [module.epsilon(n) for n in (0, 25, 50, 100)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
 
 
+def test_exploring_takes_any_mapping_and_else_the_one_with_the_highest_q(toys):
+    how = replace(toys.params.train.paper_dqn, episodes=100, epsilon_end=0.0)
+    module, codes = Dqn(how, 3), np.zeros((600, 64), dtype=np.uint8)
+    torch.nn.init.constant_(module.q.layers[-1].weight, 0.0)
+    module.q.layers[-1].bias.data = torch.tensor([0.0, 2.0, 1.0])
+    rng = np.random.default_rng(0)
+
+    assert np.bincount(module.act(codes, 0, rng), minlength=3).min() > 150
+    assert set(module.act(codes, 100, rng).tolist()) == {1}
+
+
 def test_memory_forgets_the_oldest():
     memory = Memory(4, 3)
     memory.add(transitions(4))

@@ -89,3 +89,11 @@ def test_figure_5_the_network_sees_the_set_grow(archive: Dataset, toys):
 
     assert bytes(before[:34]).decode() == f'["{HOST}"]'
     assert bytes(after[: np.count_nonzero(after)]).decode() == f'["{HOST}","{ADDRESS}"]'
+
+
+def test_the_papers_agents_have_the_papers_constants(toys):
+    how = toys.params.train
+
+    assert toys.params.reward.excess_weight == 0.1
+    for agent in (how.tabular_q, how.paper_dqn):
+        assert (agent.gamma, agent.pay, agent.end_at) == (0.9, Pay.LEVEL, 1)

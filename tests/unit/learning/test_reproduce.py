@@ -1,14 +1,19 @@
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from threatwalk.analysis.analysis import Analysis, Step, Stopped
+from threatwalk.analysis.stored import dumps
 from threatwalk.cli.learning import reproduce
 from threatwalk.errors import DataError
 from threatwalk.learning.exam import Curve
 from threatwalk.learning.reproduce import PANELS, Band, Moment, bands, crossing, figure7, verdict
+from threatwalk.reports.report import Pap, Tlp
+from threatwalk.sample import parse
 
 EPISODES = np.linspace(0, 1000, 101)
 
@@ -60,6 +65,27 @@ def test_figure_7_is_drawn_for_any_walk(tmp_path: Path):
         tmp_path / "7.png",
     )
 
+    assert (tmp_path / "7.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("steps", [0, 2], ids=["stopped at once", "figures 3 and 4"])
+def test_figure_7_is_drawn_of_an_analysis(tmp_path: Path, steps: int):
+    host, address, md5 = map(
+        parse, ("hostname:staffsolut.nichost.ru", "ipv4:195.208.1.146", f"md5:{'0b' * 16}")
+    )
+    walked = (
+        Step(1, ("dns",), (), (address,), values=((("dns",), 0.9),)),
+        Step(4, ("virustotal",), (), (md5,)),
+    )[:steps]
+    now = datetime(2017, 1, 1, tzinfo=UTC)
+    done = Analysis(
+        host, "paper_dqn", walked, (host, address, md5)[: steps + 1], Stopped.STEP_LIMIT, Tlp.CLEAR, Pap.CLEAR, now, now
+    )  # fmt: skip
+    (tmp_path / "analysis.json").write_text(dumps(done))
+    args = ["figure7", str(tmp_path / "analysis.json"), "--out", str(tmp_path / "7.png")]
+    result = CliRunner().invoke(reproduce, args, catch_exceptions=False)
+
+    assert result.exit_code == 0
     assert (tmp_path / "7.png").read_bytes().startswith(b"\x89PNG")
 
 
