@@ -23,6 +23,8 @@ VALUES: dict[str, Any] = {
     "ingest.min_samples": 3,
     "ingest.max_samples": 200,
     "split.by": "date",
+    "split.test": 0.025,  # the newest days, and those before them to choose by: learned from is all that is older
+    "split.valid": 0.025,
     "contract.compare": False,  # another corpus is no later state of the same
     "contract.flood": 0.1,  # who tweets, tweets in bursts
     "compile.implied": True,
