@@ -16,6 +16,8 @@ from threatwalk.errors import ModelError, ThreatwalkError, UnavailableError, Usa
 from threatwalk.params import Params
 from threatwalk.settings import Settings
 
+_NAMED = 20  # indicators in an error's one line
+
 if TYPE_CHECKING:
     from threatwalk.desk.analyze import Night
     from threatwalk.learning.policy import Policy
@@ -46,8 +48,9 @@ def analyze(
 ) -> None:
     """Walk from every queued indicator with the champion; write a bundle and a page for each.
 
-    Workers need not know of each other: each claims what no other one holds. Exit code 75: questions
-    were asked, but no source answered any; the indicators stay queued.
+    Workers need not know of each other: each claims what no other one holds. It ends with an error where
+    any indicator was not analysed, with exit code 75 where none of their questions was answered: each is
+    queued again, and a repeat walks from those alone.
     """
     number, count = _shard(shard)
     settings = Settings.from_env()
@@ -59,13 +62,8 @@ def analyze(
         _night(settings, params, policy, model, filters, owner=owner, run=run, author=author, limit=limit)
     )
     click.echo(json.dumps(_record(night, model)) if as_json else _account(night, model))
-    done = night.analysed + night.repeated
-    if night.unanswered and not done:
-        raise UnavailableError(next(iter(night.errors.values()), "no source answered; see the results"))
-    if night.failed and not done:
-        raise ThreatwalkError(
-            f"none of {night.failed} indicators could be analysed: {next(iter(night.errors.values()))}"
-        )
+    if night.failed:
+        raise _shortfall(night)
 
 
 async def _night(
@@ -157,14 +155,24 @@ def _account(night: "Night", model: str) -> str:
     others = [
         f"{count} {what}"
         for count, what in (
-            (night.unanswered, "without any answer"),
-            (night.failed, "failed, queued again"),
+            (night.failed, f"failed ({night.unanswered} without any answer)"),
             (night.lost, "taken over by another worker"),
         )
         if count
     ]
     return "\n".join(
         [", ".join([head, *others]), *(f"  {folder}" for folder in sorted(night.results, key=_number))]
+    )
+
+
+def _shortfall(night: "Night") -> ThreatwalkError:
+    """Which indicators were not analysed, by their numbers: a log may be read by more people than the queue."""
+    numbers = sorted(night.errors)
+    named = ", ".join(map(str, numbers[:_NAMED])) + (", ..." if len(numbers) > _NAMED else "")
+    kind = UnavailableError if night.unanswered == night.failed else ThreatwalkError
+    return kind(
+        f"{night.failed} of {night.failed + night.analysed + night.repeated} indicators were not analysed: {named} "
+        f"(see threatwalk queue list); the first: {night.errors[numbers[0]]}"
     )
 
 

@@ -56,7 +56,7 @@ class Walker:
 
 @dataclass(slots=True)
 class Night:
-    """What a run did. `unanswered` counts walks in which questions failed and no source answered."""
+    """What a run did. Of the failed, `unanswered` are those whose questions no source answered."""
 
     analysed: int = 0
     repeated: int = 0  # finished by a result that was there already
@@ -162,11 +162,10 @@ class Desk:
             lookups=analysis.lookups,
             stopped=analysis.stopped.value,
         )
-        if result.outage(analysis):
+        if result.outage(analysis) and indicator.attempts < ATTEMPTS:
             self._night.unanswered += 1
-            if indicator.attempts < ATTEMPTS:
-                self._failed(indicator, f"no source answered: {_reasons(analysis)}")
-                return
+            self._failed(indicator, f"no source answered: {_reasons(analysis)}")
+            return
         self._finish(indicator, folder)
         self._night.analysed += 1
 
