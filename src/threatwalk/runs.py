@@ -92,7 +92,7 @@ def open_run(run: Run, settings: Settings, *, project: Path, params: Path, value
 
 def _last(project: Path) -> str:
     """What the data contract remembers of the newest dataset on the branch `datasets`; `{}` where there is none."""
-    remote = _remote(project)
+    remote = datasets_remote(project)
     if not output(["git", "ls-remote", remote, f"refs/heads/{BRANCH}"], project, missing=""):
         return "{}\n"
     call(["git", "fetch", "--quiet", "--no-tags", remote, BRANCH], project)
@@ -101,17 +101,27 @@ def _last(project: Path) -> str:
     return json.dumps({"dataset": f"dataset {commit}", **json.loads(text or "{}")}) if text else "{}\n"
 
 
-def _remote(project: Path) -> str:
+def datasets_remote(project: Path) -> str:
     """The repository of the branch `datasets`; default: the project's own checkout."""
     return os.environ.get("DATASETS_REMOTE", str(project))
+
+
+def store_url(settings: Settings) -> str:
+    """DVC's remote for datasets: a folder, or s3://BUCKET/PREFIX."""
+    return os.environ.get("THREATWALK_DVC_REMOTE", str(settings.home / "dvc" / "remote"))
+
+
+def cache(settings: Settings) -> Path:
+    """DVC's cache, one for all clones of this installation."""
+    return settings.home / "dvc" / "cache"
 
 
 def _configure_dvc(run: Run, settings: Settings) -> None:
     """One cache for all clones, and the remote; written as DVC's own local configuration file (INI)."""
     config = configparser.ConfigParser(interpolation=None)
-    config["cache"] = {"dir": str(settings.home / "dvc" / "cache")}
+    config["cache"] = {"dir": str(cache(settings))}
     config["core"] = {"remote": "store"}
-    url = os.environ.get("THREATWALK_DVC_REMOTE", str(settings.home / "dvc" / "remote"))
+    url = store_url(settings)
     config["'remote \"store\"'"] = {"url": url}
     endpoint = os.environ.get("THREATWALK_S3_ENDPOINT")
     if url.startswith("s3://") and endpoint:
@@ -134,7 +144,7 @@ def publish(run: Run, *, project: Path) -> str:
     works on; a folder `*.git` that does not exist yet is made a bare repository). Returns the commit.
     """
     folder = _opened(run)
-    remote = _remote(project)
+    remote = datasets_remote(project)
     if remote.endswith(".git") and Path(remote).is_absolute() and not Path(remote).exists():
         call(["git", "init", "--quiet", "--bare", remote], project)
     call(["dvc", "push", "--quiet"], folder)

@@ -42,6 +42,7 @@ COMMANDS = {
     "queue": "queue:queue",
     "analyze": "desk:analyze",
     "publish": "publish:publish",
+    "trace": "trace:trace",
     # whole runs
     "run": "runs:run",
     "demo": "runs:demo",

@@ -209,6 +209,12 @@ class Queue:
         with database.transaction(self._engine, write=False) as connection:
             return [_indicator(row) for row in connection.execute(query)]
 
+    def find(self, id: int) -> Indicator | None:  # noqa: A002
+        """One indicator, whatever its state; None: there is none."""
+        with database.transaction(self._engine, write=False) as connection:
+            row = connection.execute(sa.select(indicators).where(indicators.c.id == id)).first()
+        return None if row is None else _indicator(row)
+
     def counts(self) -> dict[State, int]:
         """The number of indicators in each state that has any."""
         query = sa.select(indicators.c.state, sa.func.count()).group_by(indicators.c.state)

@@ -67,7 +67,7 @@ class Finished:
         known = {
             "dataset": self.dataset,
             "git_commit": _commit(self.folder),
-            "dvc_lock": _digest_of([lock]) if lock.exists() else "",
+            "dvc_lock": digest_of([lock]) if lock.exists() else "",
             "candidate": self.candidate,
             "folder": str(self.folder),
             "contract": self._contract(),
@@ -78,7 +78,7 @@ class Finished:
             self.folder / "params.yaml",
         ]
         key = hashlib.sha256(
-            json.dumps([_digest_of(content), self.dataset, known["dvc_lock"]]).encode()
+            json.dumps([digest_of(content), self.dataset, known["dvc_lock"]]).encode()
         ).hexdigest()
         shown = {"mlflow.source.git.commit": known["git_commit"], "mlflow.source.name": "threatwalk register"}
         return {**known, **{name: value for name, value in shown.items() if value}, "key": key}
@@ -125,14 +125,15 @@ class Finished:
 
 def digest(folder: Path, policy: str) -> str:
     """SHA-256 over a stored policy's files, names and contents."""
-    return _digest_of(files_of(folder, policy))
+    return digest_of(files_of(folder, policy))
 
 
 def files_of(folder: Path, policy: str) -> list[Path]:
     return sorted(path for path in folder.glob(f"{policy}.*") if path.is_file())
 
 
-def _digest_of(paths: Sequence[Path]) -> str:
+def digest_of(paths: Sequence[Path]) -> str:
+    """SHA-256 over names and contents of files."""
     whole = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
