@@ -1,6 +1,7 @@
 """`threatwalk bench learning`, tiny: every figure has its rows, whatever it measures."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -18,7 +19,16 @@ ROWS = {
     ],
     "env_growth": [("env_growth", "of a bare gather", ">= 0.7"), ("env_growth.memory", "GB", "<= 5")],
     "many_filters": [("many_filters", "of 11 filters", ">= 0.7")],
+    "floor_share": [("floor_share", "of bare products", ">= 0.75")],
 }
+COUNTED = {
+    "episodes_to_playbook": [
+        ("episodes_to_playbook", "<= 300"),
+        ("episodes_to_playbook.outcomes", None),
+    ],
+    "episodes_to_tabular": [("episodes_to_tabular", "<= 2000")],
+}
+AGAINST = {"sb3_steps": ">= 10", "sb3_time": ">= 50"}
 
 
 def run(*options: str) -> list[dict[str, object]]:
@@ -41,6 +51,22 @@ def test_a_figure_has_its_rows_with_their_goals(figure: str) -> None:
     assert 0 < low <= high
 
 
+@pytest.mark.parametrize("figure", sorted(COUNTED))
+def test_episodes_are_counted_until_a_bar_is_passed(figure: str) -> None:
+    rows = run("--figure", figure, "--worlds", "1")
+
+    assert [(row["figure"], row["goal"]) for row in rows] == COUNTED[figure]
+    assert rows[0]["value"] is not None or str(rows[0]["unit"]).startswith("not measured: not passed in")
+
+
+@pytest.mark.parametrize("figure", sorted(AGAINST))
+def test_where_stable_baselines3_is_not_installed_the_remedy_is_told(figure: str, tmp_path: Path) -> None:
+    (row,) = run("--figure", figure, "--peers", str(tmp_path))
+
+    assert (row["value"], row["ok"], row["goal"]) == (None, False, AGAINST[figure])
+    assert str(row["unit"]).endswith("is not installed: run scripts/peers")
+
+
 @pytest.mark.skipif(gpu.there(), reason="there is a GPU here: the figures are measured")
 def test_walks_on_a_gpu_are_said_to_be_unmeasured_where_none_is() -> None:
     told = [(row["figure"], row["value"], row["ok"], row["goal"]) for row in run("--figure", "env_gpu")]
@@ -54,4 +80,5 @@ def test_walks_on_a_gpu_are_said_to_be_unmeasured_where_none_is() -> None:
 def test_every_figure_can_be_asked_for() -> None:
     (figures,) = (p.type.choices for p in learning.params if p.name == "figures")
 
-    assert list(figures) == list(FIGURES) == [*ROWS, "env_gpu", *SKILL]
+    assert list(figures) == list(FIGURES)
+    assert set(FIGURES) == {*ROWS, *COUNTED, *AGAINST, "env_gpu", *SKILL}

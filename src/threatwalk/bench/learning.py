@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from threatwalk.bench import gpu, practice, skill, walking
+from threatwalk.bench import against, episodes, gpu, practice, skill, walking
 from threatwalk.bench.row import Row
 from threatwalk.emulator import corpus
 from threatwalk.emulator.world import make_world
@@ -18,30 +18,46 @@ from threatwalk.stages import compile as compile_stage
 from threatwalk.stages import ingest, split
 
 SEED, REPORTS = 11, 1000  # none of the study's worlds
+PATIENCE = 40  # times as long as others may measure, Stable-Baselines3 may learn
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What the figures share: the parameters, and a made-up world that is compiled when a figure first needs it."""
+    """What the figures share: the parameters, and made-up worlds that are compiled when a figure first needs them.
+
+    `peers`: the folder that has Stable-Baselines3, if it is there.
+    """
 
     params: Params
     reports: int
+    worlds: int
     seconds: float
     folder: Path
     study: Path  # the table of the study benchmark, if there is one
+    peers: Path
     say: Say
 
     @cached_property
     def data(self) -> Dataset:
-        self.say(f"compiling a made-up internet, seed {SEED}, {self.reports:,} reports")
+        return self._compiled(SEED)
+
+    @cached_property
+    def studied(self) -> list[Dataset]:
+        """The worlds of the study benchmark."""
+        return [self._compiled(seed) for seed in range(self.worlds)]
+
+    def _compiled(self, seed: int) -> Dataset:
+        self.say(f"compiling a made-up internet, seed {seed}, {self.reports:,} reports")
+        folder = self.folder / str(seed)
+        folder.mkdir()
         world, bundles, reports, parts, compiled = (
-            self.folder / name for name in ("world", "bundles", "reports.parquet", "split.json", "compiled")
+            folder / name for name in ("world", "bundles", "reports.parquet", "split.json", "compiled")
         )
         p = replace(self.params, corpus=str(world))
-        corpus.write(make_world(SEED, self.reports), world)
-        ingest.run(p, corpus=world, bundles=bundles, reports=reports, metrics=self.folder / "metrics.json")
+        corpus.write(make_world(seed, self.reports), world)
+        ingest.run(p, corpus=world, bundles=bundles, reports=reports, metrics=folder / "metrics.json")
         split.run(p, bundles=bundles, split=parts)
         compile_stage.run(p, reports=reports, split=parts, corpus=world, compiled=compiled)
         return Dataset.load(compiled)
@@ -63,6 +79,26 @@ def _many_filters(bench: Bench) -> Iterator[Row]:
     yield practice.many_filters(bench.data, bench.params, bench.seconds, bench.say)
 
 
+def _floor_share(bench: Bench) -> Iterator[Row]:
+    yield practice.floor_share(bench.data, bench.params, bench.seconds, bench.say)
+
+
+def _sb3_steps(bench: Bench) -> Iterator[Row]:
+    yield against.sb3_steps(bench.data, bench.params, bench.seconds, bench.peers, bench.say)
+
+
+def _sb3_time(bench: Bench) -> Iterator[Row]:
+    yield from against.sb3_time(bench.data, bench.params, PATIENCE * bench.seconds, bench.peers, bench.say)
+
+
+def _episodes_to_playbook(bench: Bench) -> Iterator[Row]:
+    yield from episodes.to_playbook(bench.studied, bench.params, bench.say)
+
+
+def _episodes_to_tabular(bench: Bench) -> Iterator[Row]:
+    yield from episodes.to_tabular(bench.studied, bench.params, bench.say)
+
+
 def _env_gpu(bench: Bench) -> Iterator[Row]:
     if not gpu.there():
         yield from gpu.unmeasured()
@@ -82,18 +118,32 @@ FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "env_steps_obs": _env_steps_obs,
     "env_growth": _env_growth,
     "many_filters": _many_filters,
+    "episodes_to_playbook": _episodes_to_playbook,
+    "episodes_to_tabular": _episodes_to_tabular,
+    "sb3_steps": _sb3_steps,
+    "sb3_time": _sb3_time,
+    "floor_share": _floor_share,
     "env_gpu": _env_gpu,
     **{figure: partial(_skill, figure) for figure in skill.SKILL},
 }
 
 
 def rows(
-    figures: Sequence[str], params: Params, *, reports: int | None, seconds: float, study: Path, say: Say
+    figures: Sequence[str],
+    params: Params,
+    *,
+    reports: int | None,
+    worlds: int,
+    seconds: float,
+    study: Path,
+    peers: Path,
+    say: Say,
 ) -> Iterator[Row]:
-    """The rows of some figures. `reports`: the size of their world, by default 1,000; `seconds`: how long
-    each measures; `study`: the table of the study benchmark, from which the figures of `skill` come.
+    """The rows of some figures. `reports`: the size of their worlds, by default 1,000; `worlds`: of the study, how
+    many are practised in; `seconds`: how long each figure measures; `study`: the table of the study benchmark, from
+    which the figures of `skill` come; `peers`: where Stable-Baselines3 is.
     """
     with TemporaryDirectory(prefix="threatwalk-bench-") as name:
-        bench = Bench(params, reports or REPORTS, seconds, Path(name), study, say)
+        bench = Bench(params, reports or REPORTS, worlds, seconds, Path(name), study, peers, say)
         for figure in figures:
             yield from FIGURES[figure](bench)

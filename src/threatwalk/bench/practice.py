@@ -7,22 +7,22 @@ from time import process_time
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from threatwalk.bench.row import Row, at_least, over
-from threatwalk.learning import factored, lightning
+from threatwalk.learning import factored, lightning, pooling
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.learn_set import Learning, prepared, words_of
 from threatwalk.learning.observe import Lexicon, Vocabulary
 from threatwalk.learning.rollouts import Lesson
-from threatwalk.learning.setnet import Bags, Member, Sums
+from threatwalk.learning.setnet import Bags, Member, sums
 from threatwalk.params import Params
 from threatwalk.params import SetQ as How
 
 MANY, OF_FEW, OF_FLOOR = 10, 0.7, 0.75
 _ROUNDS = 3
 _ENDLESS = 1 << 40  # episodes
-_TIMED = 30  # repetitions of a bare product; the shortest counts
+_WAYS = 3  # a product, and the slopes of its weight and of its input
 
 Say = Callable[[str], None]
 Words = tuple[Lexicon, Vocabulary]
@@ -66,11 +66,11 @@ def floor_share(data: Dataset, params: Params, seconds: float, say: Say) -> Row:
     words = words_of(data, params.train.threatwalk.words)
     shares = []
     for _ in range(_ROUNDS):
-        clock = Clock(prepared(data, params, words=words), seconds / _ROUNDS)
+        clock = Clock(prepared(data, params, words=words), seconds / _ROUNDS / 2)
         ours = rate(clock, params)
-        bare = len(clock.last) / floor(clock.last, params.train.threatwalk, len(data.filters))
-        say(f"floor_share: {ours:,.0f} training steps/s, bare products {bare:,.0f}")
-        shares.append(ours / bare)
+        floor = bare(clock.last, params.train.threatwalk, len(data.filters), seconds / _ROUNDS / 2)
+        say(f"floor_share: {ours:,.0f} training steps/s, bare products {floor:,.0f}")
+        shares.append(ours / floor)
     return over(at_least("floor_share", median(shares), "of bare products", OF_FLOOR), shares)
 
 
@@ -133,55 +133,64 @@ def rate(clock: Clock, params: Params) -> float:
     return clock.steps / clock.took
 
 
-def floor(lesson: Lesson, how: How, filters: int) -> float:
-    """Seconds that the matrix products of a lesson take by themselves, walking included: when it acts, too."""
+def bare(lesson: Lesson, how: How, filters: int, seconds: float) -> float:
+    """Steps that could be learned from in a second of processor time if matrix products were all there is to do.
+
+    Those of the lesson's minibatches, forward and backward, and of acting, which is forward alone, timed as often
+    as they occur, one after the other, for so many seconds.
+    """
     member = Member(words=lesson.words, filters=filters, width=how.width, pairs=how.pairs)
-    everything = np.ones((1, lesson.words), dtype=np.bool_)
-
-    def products(rows: int, *, learning: bool) -> float:
-        bags = Bags.of(lesson.pools, np.arange(rows), everything, torch.device("cpu"))
-        weight = member.words.detach().requires_grad_(learning)
-        slope = torch.ones(len(bags.begins), weight.shape[1])
-
-        def embedded() -> object:
-            summed = Sums.apply(weight, bags)  # type: ignore[no-untyped-call]
-            return torch.autograd.grad(summed, weight, slope) if learning else summed
-
-        total = _shortest(embedded)
-        for name, layer in member.named_modules():
-            if isinstance(layer, nn.Linear):
-                total += _product(
-                    rows,
-                    layer.in_features,
-                    layer.out_features,
-                    ways=3 - name.startswith("counts") if learning else 1,
-                )
-        mappings = len(lesson.terms) if learning else 1 << filters if filters <= factored.EXACT else 0
-        return total + _product(rows, factored.width(filters), mappings, ways=2 if learning else 1)
-
-    minibatch = min(how.minibatch, len(lesson))
-    updates = how.passes * len(lesson) / minibatch
-    acting = len(lesson) / how.environments * products(how.environments, learning=False)
-    return how.members * (updates * products(minibatch, learning=True) + acting)
+    learning = _products(member, lesson, min(how.minibatch, len(lesson)), len(lesson.terms))
+    acting = _products(member, lesson, how.environments, 1 << filters if filters <= factored.EXACT else 0)
+    updates = how.passes * len(lesson) // min(how.minibatch, len(lesson))
+    times, begin = 0, process_time()
+    while process_time() - begin < seconds or not times:
+        for _ in range(how.members * updates):
+            for product in learning:
+                product()
+        for _ in range(how.members * len(lesson) // how.environments):
+            for product in acting[::_WAYS]:
+                product()
+        times += 1
+    return times * len(lesson) / (process_time() - begin)
 
 
-def _product(rows: int, inner: int, columns: int, *, ways: int) -> float:
-    """Seconds of (rows, inner) @ (inner, columns) and, with more ways, of the slopes of weight and input."""
+def _products(member: Member, lesson: Lesson, rows: int, mappings: int) -> list[Callable[[], object]]:
+    """Of so many states: of each layer, of the words' embedding, and of coefficients and mappings; three ways each."""
+    bags = Bags.of(
+        lesson.pools, np.arange(rows), np.ones((1, lesson.words), dtype=np.bool_), torch.device("cpu")
+    )
+    weight, slope = member.words.detach(), torch.ones(len(bags.begins), member.words.shape[1])
+    summed = torch.zeros_like(weight)
+    numbers = [x.numpy() for x in (*bags, slope, summed)]
+    found: list[Callable[[], object]] = [
+        lambda: sums(weight, bags), lambda: pooling.scatter(*numbers), _nothing,
+    ]  # fmt: skip
+    shapes = [
+        (name, layer.in_features, layer.out_features)
+        for name, layer in member.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    for name, inner, columns in (*shapes, ("mappings", member.head.out_features // 2, mappings)):
+        ahead, of_weight, of_input = _dense(rows, inner, columns)
+        first, fixed = (
+            name.startswith("counts"),
+            name == "mappings",
+        )  # no slope of what is seen, nor of a constant
+        found += [ahead, _nothing if fixed else of_weight, _nothing if first else of_input]
+    return found
+
+
+def _dense(rows: int, inner: int, columns: int) -> tuple[Callable[[], object], ...]:
+    """(rows, inner) @ (inner, columns), and the slopes of weight and input."""
     x, weight, y = torch.rand(rows, inner), torch.rand(inner, columns), torch.rand(rows, columns)
     ahead, of_weight, of_input = (torch.empty_like(one) for one in (y, weight, x))
-    done: tuple[Callable[[], Tensor], ...] = (
+    return (
         lambda: torch.mm(x, weight, out=ahead),
         lambda: torch.mm(x.T, y, out=of_weight),
         lambda: torch.mm(y, weight.T, out=of_input),
     )
-    return sum(map(_shortest, done[:ways]))
 
 
-def _shortest(work: Callable[[], object]) -> float:
-    """Seconds of processor time."""
-    times = []
-    for _ in range(_TIMED):
-        start = process_time()
-        work()
-        times.append(process_time() - start)
-    return min(times)
+def _nothing() -> None:
+    pass

@@ -20,8 +20,9 @@ _REPORTS = (
     "stix1_floor", "two_processes", "memory_200mb",
 )  # fmt: skip
 _LEARNING = (
-    "env_steps", "env_steps_obs", "env_growth", "many_filters", "env_gpu", "oracle_share_1k", "selective_share",
-    "playbook_gain", "lookups_ratio", "calibration", "stop_regret",
+    "env_steps", "env_steps_obs", "env_growth", "many_filters", "episodes_to_playbook", "episodes_to_tabular",
+    "sb3_steps", "sb3_time", "floor_share", "env_gpu", "oracle_share_1k", "selective_share", "playbook_gain",
+    "lookups_ratio", "calibration", "stop_regret",
 )  # fmt: skip
 
 
@@ -100,6 +101,18 @@ def reports(
     type=click.Path(path_type=Path),
     help="Folder of the study benchmark; default: where it is made.",
 )
+@click.option(
+    "--worlds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Of the study, in which episodes are counted.",
+)
+@click.option(
+    "--peers",
+    type=click.Path(path_type=Path),
+    help="Folder that has Stable-Baselines3; default: where scripts/peers puts it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each row.")
 def learning(
     params: Params,
@@ -107,19 +120,32 @@ def learning(
     size: int | None,
     seconds: float,
     study: Path | None,
+    worlds: int,
+    peers: Path | None,
     as_json: bool,
 ) -> None:
-    """Walks and practice against the bare parts that they are made of, in a made-up internet of its own.
+    """Walks and practice against the bare parts that they are made of, and against Stable-Baselines3's DQN.
 
-    Rates are of two cores and want them free: progress on stderr tells the load. About four minutes. What was
-    learned is read from what `threatwalk evaluate --benchmark study` stored.
+    In made-up internets of their own: rates in one that the study does not use, episodes in those that it does.
+    Rates are of two cores and want them free: progress on stderr tells the load. About an hour, most of it
+    episodes_to_tabular's and Stable-Baselines3's; the others take four minutes. What was learned is read from what
+    `threatwalk evaluate --benchmark study` stored.
     """
     from threatwalk.bench.learning import rows
     from threatwalk.cli.benchmark import STUDY, folder_of
     from threatwalk.stages.benchmark import TABLE
 
     stored = (study or folder_of(STUDY)) / TABLE
-    shown = rows(figures or _LEARNING, params, reports=size, seconds=seconds, study=stored, say=_say)
+    shown = rows(
+        figures or _LEARNING,
+        params,
+        reports=size,
+        worlds=worlds,
+        seconds=seconds,
+        study=stored,
+        peers=peers or Settings.from_env().home / "bench" / "sb3",
+        say=_say,
+    )
     _show(shown, as_json=as_json)
 
 
