@@ -172,6 +172,7 @@ class TabularQ:
 class Train:
     policies: tuple[str, ...]
     reports: int
+    patience: int
     devices: int
     strategy: str
     threatwalk: SetQ

@@ -103,11 +103,12 @@ def compile_(params: Params, corpus: Path | None, reports: Path, split: Path, co
 @_path("compiled", "data/compiled")
 @_path("models", "data/models")
 @_path("curves", "data/curves")
-def train(params: Params, compiled: Path, models: Path, curves: Path) -> None:
-    """Train the policies that `train.policies` names, and fit the playbooks."""
+@_path("aside", "data/aside")
+def train(params: Params, **paths: Path) -> None:
+    """Train the policies that `train.policies` names, and fit the playbooks; go on where an earlier call was killed."""
     from threatwalk.stages.train import run
 
-    run(params, compiled=compiled, models=models, curves=curves, say=_say)
+    run(params, **paths, say=_say)
 
 
 @click.command()

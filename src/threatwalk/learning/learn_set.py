@@ -1,6 +1,7 @@
 """Training the candidate: everything around the LightningModule, from a dataset to a policy."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -64,26 +65,39 @@ def prepared(
         lexicon=lexicon,
         vocabulary=vocabulary,
         plan=Plan(how.exploration, how.gamma, how.length),
-        rng=np.random.default_rng([params.seed, lightning.rank()]),
+        rng=np.random.default_rng(params.seed),
     )
     return Learning(module, walks, lexicon, vocabulary)
 
 
-def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) -> SetPolicy:
-    """Practise on the training part. With several devices, every rank returns the same policy."""
+def learn(
+    data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say, aside: Path | None = None
+) -> SetPolicy:
+    """Practise on the training part. With several devices, every rank returns the same policy.
+
+    `aside`: the file of a run that may be killed and gone on with, see `lightning.course`.
+    """
     learning = prepared(data, params)
     module, episodes = learning.module, params.train.threatwalk.episodes
 
-    def report() -> None:
+    def report() -> float:
         train, held_out = learning.rollouts.mean_score(), exam.score(learning.decide)
         curve.add(module.finished, train, held_out)
         say(
             f"threatwalk: {module.finished:,} of {episodes:,} episodes, "
             f"reward {train:+.3f} exploring, {held_out:+.3f} held out"
         )
+        return held_out
 
-    trainer = lightning.trainer(params.train, callbacks=[lightning.Reports(module, episodes, report)])
-    lightning.fit(trainer, module, learning.rollouts)
+    lightning.course(
+        module,
+        learning.rollouts.anew,
+        report,
+        train=params.train,
+        seeds=(params.seed,),
+        curve=curve,
+        aside=aside,
+    )
     return SetPolicy(module.kept(), learning.vocabulary, data.accepts, len(data.filters))
 
 

@@ -1,46 +1,155 @@
-"""The Trainer that all our LightningModules share: as quiet as the training stage wants it."""
+"""How our LightningModules are trained: a quiet Trainer, and a course that stops in time and goes on where it was."""
 
 import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
+from threatwalk.learning.exam import Curve
 from threatwalk.params import Train
 
 POINTS = 12  # of a learning curve
 
 
-class Counts(Protocol):
-    """A module that knows how many episodes are finished."""
+class Practised(pl.LightningModule):
+    """A module that learns from lessons of walks, so many episodes; its checkpoints know how far it is."""
+
+    def __init__(self, episodes: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.episodes = episodes
+        self.finished = 0  # walks, of all ranks
+        self.lessons = self.stretches = 0
 
     @property
-    def finished(self) -> int: ...
+    def progress(self) -> float:
+        """0 at the start, 1 when the last episode is done."""
+        return min(self.finished / self.episodes, 1.0)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["practised"] = self.finished, self.lessons, self.stretches
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.finished, self.lessons, self.stretches = checkpoint["practised"]
 
 
-class Reports(pl.Callback):
-    """Call `report` at the start, at the end and `points` - 2 times between, where the curve is drawn."""
+Practise = Callable[[np.random.Generator], Iterator[object]]
+"""Begin new walks with these random numbers -> endless lessons."""
+
+
+def course(
+    module: Practised,
+    practise: Practise,
+    report: Callable[[], float],
+    *,
+    train: Train,
+    seeds: Sequence[int],
+    curve: Curve,
+    points: int = POINTS,
+    aside: Path | None = None,
+) -> None:
+    """Train to the last episode, or until `train.patience` reports in a row were worse than the best before.
+
+    `report` adds a point to the curve and returns the reward on validation reports: at the start, at the
+    end and `points` - 2 times between. Where it stops early, the module is left as it was when it was best.
+    At each point everything is put `aside`; where that file exists the course goes on from it, and ends as
+    it would have without the break. The file stays.
+    """
+    watch = _Watch(module, report, curve, train.patience, points, aside)
+    stretches = _Stretches(module, practise, seeds, points)
+    fit(trainer(train, callbacks=[watch], epochs=-1), module, stretches, aside=aside)
+    watch.choose()
+
+
+class _Stretches:
+    """Practice in stretches, each one epoch: it starts its walks anew, with random numbers of its own.
+
+    So what the module is after a stretch is all that the next one needs.
+    """
+
+    def __init__(self, module: Practised, practise: Practise, seeds: Sequence[int], points: int) -> None:
+        self._module, self._practise, self._seeds, self._points = module, practise, seeds, points
+
+    def __iter__(self) -> Iterator[object]:
+        number = self._module.stretches  # an epoch's own number is another one after a break
+        seeds = [*self._seeds, number]
+        torch.manual_seed(int(np.random.SeedSequence(seeds).generate_state(1)[0]))
+        until = math.ceil(self._module.episodes * number / (self._points - 1))
+        for lesson in self._practise(np.random.default_rng([*seeds, rank()])):
+            yield lesson
+            if self._module.finished >= until:
+                return
+
+
+class _Watch(pl.Callback):
+    """After each stretch: report, see whether it gets any better, and put aside where it stands."""
 
     def __init__(
-        self, module: Counts, episodes: int, report: Callable[[], None], *, points: int = POINTS
+        self,
+        module: Practised,
+        report: Callable[[], float],
+        curve: Curve,
+        patience: int,
+        points: int,
+        aside: Path | None,
     ) -> None:
-        self._module, self._episodes, self._report = module, episodes, report
-        self._points = points
-        self._next = 0.0
+        self._module, self._report, self._curve, self._aside = module, report, curve, aside
+        self._patience, self._points = patience, points
+        self._best, self._waited = -math.inf, 0
+        self._weights: dict[str, Tensor] = {}  # of the best
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-        done = min(self._module.finished / self._episodes, 1.0)
-        if done >= self._next and trainer.is_global_zero:
-            self._next = min(done + 1 / self._points, 1.0) if done < 1 else math.inf
-            self._report()
+    @property
+    def _early(self) -> bool:
+        return 0 < self._patience <= self._waited
+
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        trainer.should_stop = self._early or self._module.stretches >= self._points
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        self._module.stretches += 1
+        score = trainer.strategy.broadcast(self._report() if trainer.is_global_zero else math.nan)
+        if score >= self._best:  # of equals the newest: its values are nearer the truth
+            self._best, self._waited = score, 0
+            self._weights = {name: value.clone() for name, value in self._module.state_dict().items()}
+        elif not math.isnan(score):  # there is no report to validate on
+            self._waited += 1
+        trainer.should_stop = self._early or self._module.stretches >= self._points
+        if self._aside:
+            part = self._aside.with_name(self._aside.name + ".part")
+            trainer.save_checkpoint(part)
+            if trainer.is_global_zero:
+                part.replace(self._aside)
+
+    def choose(self) -> None:
+        if self._early:
+            self._module.load_state_dict(self._weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "points": self._curve.points,
+            "best": self._best,
+            "waited": self._waited,
+            "weights": self._weights,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._curve.points[:] = state_dict["points"]
+        self._best, self._waited = state_dict["best"], state_dict["waited"]
+        self._weights = state_dict["weights"]
 
 
-def trainer(train: Train, *, alone: bool = False, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
-    """One epoch over an endless loader, which ends by itself. Small networks are fastest on one thread.
+def trainer(
+    train: Train, *, alone: bool = False, callbacks: Sequence[pl.Callback] = (), epochs: int = 1
+) -> pl.Trainer:
+    """Over a loader that ends by itself. Small networks are fastest on one thread.
 
     `alone`: one process whatever train.devices says.
     """
@@ -51,7 +160,7 @@ def trainer(train: Train, *, alone: bool = False, callbacks: Sequence[pl.Callbac
         accelerator="auto",
         devices=1 if alone else train.devices,
         strategy="auto" if alone else train.strategy,
-        max_epochs=1,
+        max_epochs=epochs,
         callbacks=list(callbacks),
         logger=False,
         enable_checkpointing=False,
@@ -60,11 +169,17 @@ def trainer(train: Train, *, alone: bool = False, callbacks: Sequence[pl.Callbac
     )
 
 
-def fit(trainer: pl.Trainer, module: pl.LightningModule, loader: Iterable[object]) -> None:
-    """Train until the loader ends. Lightning 2.6 asks torch 2.13 a question that is deprecated there."""
+def fit(
+    trainer: pl.Trainer, module: pl.LightningModule, loader: Iterable[object], *, aside: Path | None = None
+) -> None:
+    """Train until the loader ends; go on from `aside` where it exists, of which nothing but data is read.
+
+    Lightning 2.6 asks torch 2.13 a question that is deprecated there.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
-        trainer.fit(module, train_dataloaders=loader)
+        known = aside if aside and aside.exists() else None
+        trainer.fit(module, train_dataloaders=loader, ckpt_path=known, weights_only=True)
 
 
 def share_gradients(trainer: pl.Trainer, weights: Iterable[torch.nn.Parameter]) -> None:

@@ -48,7 +48,7 @@ class Lesson:
     earn there, known (n, M) where that is certain; terms (M, width), weight (M,): the coefficients that
     these mappings sum, and how much each counts. tried (n, width): the coefficients of the mapping
     that was tried, earned (n,): its gain, future (n,): gamma V(s') of where it led. `episodes`: walks
-    finished so far.
+    that ended in it.
     """
 
     pools: Pools
@@ -151,9 +151,15 @@ class Rollouts:
     def __iter__(self) -> Iterator[Lesson]:
         self._start(self._all)
         while self._network.progress < 1:
-            actions = self._lesson_actions()
+            actions, before = self._lesson_actions(), self.episodes
             moments = [self._step(actions) for _ in range(self.plan.length + 1)]
-            yield self._lesson(moments, actions)
+            yield self._lesson(moments, actions, self.episodes - before)
+
+    def anew(self, rng: np.random.Generator) -> Iterator[Lesson]:
+        """The same with other random numbers; nothing is left of the walks before."""
+        self._rng = rng
+        self.scores.clear()
+        return iter(self)
 
     def mean_score(self) -> float:
         """Eq. (4) at the end of the walks since this was last asked; the same again where none ended."""
@@ -162,7 +168,7 @@ class Rollouts:
             self.scores.clear()
         return self._mean
 
-    def _lesson(self, moments: Sequence[_Moment], actions: Longs) -> Lesson:
+    def _lesson(self, moments: Sequence[_Moment], actions: Longs, episodes: int) -> Lesson:
         """All but the last moment, whose successor is not valued yet."""
         filters, past = self.env.filters, moments[:-1]
         tried = np.concatenate([m.tried for m in past])
@@ -178,7 +184,7 @@ class Rollouts:
             tried=torch.from_numpy(factored.terms(tried, filters)),
             earned=torch.from_numpy(np.concatenate([m.earned for m in past]).astype(np.float32)),
             future=torch.from_numpy(np.concatenate(future).astype(np.float32)),
-            episodes=self.episodes,
+            episodes=episodes,
         )
 
     def _step(self, actions: Longs) -> _Moment:

@@ -14,7 +14,6 @@ from collections import deque
 from typing import cast
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
@@ -31,7 +30,7 @@ _UNREAD = 0.1  # the share of words that is left out at random of a state, so th
 _THINNED = 64  # ... in so many ways for each lesson
 
 
-class SetQ(pl.LightningModule):
+class SetQ(lightning.Practised):
     """Squared errors of gain and future; one training step is one rollout with all its updates."""
 
     def __init__(
@@ -40,22 +39,13 @@ class SetQ(pl.LightningModule):
         """`passes`: how often each lesson is learned from; `minibatch`: of so many of its steps at once;
         `replay`: how many lessons before it are learned from again, each as often.
         """
-        super().__init__()
-        self.automatic_optimization = False
+        super().__init__(episodes)
         self.net = net
         self._average = copy.deepcopy(net).requires_grad_(requires_grad=False)
-        self._lessons = 0
-        self.episodes = episodes
-        self.finished = 0  # walks, of all ranks
         self._weights = list(net.parameters())
         self._lr = lr
         self._passes, self._minibatch = passes, minibatch
         self._recent = deque[Lesson](maxlen=1 + replay)
-
-    @property
-    def progress(self) -> float:
-        """0 at the start, 1 when the last episode is done."""
-        return min(self.finished / self.episodes, 1.0)
 
     def coefficients(self, seen: Observation) -> tuple[Floats, Floats]:
         """What practice acts on: the newest network.  (B, width) twice"""
@@ -74,6 +64,9 @@ class SetQ(pl.LightningModule):
         now, then = (torch.stack(part).mean(dim=0).cpu().numpy() for part in zip(*said, strict=True))
         return now, then
 
+    def on_train_epoch_start(self) -> None:
+        self._recent.clear()  # a stretch needs nothing but what a checkpoint holds
+
     def training_step(self, lesson: Lesson, _: int) -> None:
         optimizer = cast("LightningOptimizer", self.optimizers())
         for group in optimizer.param_groups:
@@ -87,7 +80,7 @@ class SetQ(pl.LightningModule):
             torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
             optimizer.step()
         self._keep_average()
-        self.finished = lightning.over_ranks(self.trainer, lesson.episodes, self.device)
+        self.finished += lightning.over_ranks(self.trainer, lesson.episodes, self.device)
 
     def _minibatches(self) -> list[tuple[Lesson, Tensor]]:
         """Of the recent lessons, in an order that chance decides: a lesson, and numbers of its steps."""
@@ -118,8 +111,8 @@ class SetQ(pl.LightningModule):
 
     @torch.no_grad()
     def _keep_average(self) -> None:
-        self._lessons += 1
-        share = 1 / min(1 + self._lessons / 5, _AVERAGED)
+        self.lessons += 1
+        share = 1 / min(1 + self.lessons / 5, _AVERAGED)
         for kept, newest in zip(self._average.parameters(), self._weights, strict=True):
             kept.lerp_(newest, share)
 

@@ -106,7 +106,9 @@ def _seed(params: Params, folder: Path, say: Say) -> None:
     steps.take(
         "train",
         (params.reward, params.walk, params.train),
-        lambda: train.run(params, compiled=data, models=models, curves=curves, say=say),
+        lambda: train.run(
+            params, compiled=data, models=models, curves=curves, aside=folder / "aside", say=say
+        ),
     )
     steps.take(
         "evaluate",

@@ -1,5 +1,6 @@
 """Train: practise on the compiled training part; store every policy, and the curves of learning."""
 
+import hashlib
 import os
 import shutil
 import time
@@ -12,15 +13,25 @@ from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Curve, Exam, Say
 from threatwalk.params import Params
 
-_EXAM = 300  # held-out walks of a curve's point
+EXAM = 300  # held-out walks of a curve's point
 
 Learn = Callable[[Dataset, Params, Exam, Curve, Say], stored.Storable]
+Course = Callable[[Dataset, Params, Exam, Curve, Say, Path], stored.Storable]
 
 
-def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say = lambda _line: None) -> None:
+def run(
+    params: Params,
+    *,
+    compiled: Path,
+    models: Path,
+    curves: Path,
+    aside: Path,
+    say: Say = lambda _line: None,
+) -> None:
     """Read `compiled`; write the policies into `models` and the learning curves into `curves`.
 
-    What the two folders held before is gone: they are this run's.
+    What the two folders held before is gone: they are this run's. In `aside` stands how far a policy is: the
+    same call goes on there where it was killed, and ends as it would have.
 
     Raises:
         ParamsError: train.policies names a policy that cannot be trained.
@@ -34,17 +45,17 @@ def run(params: Params, *, compiled: Path, models: Path, curves: Path, say: Say 
         raise DataError(
             f"{compiled} has no report to train on: give the corpus more reports, or the split a smaller test"
         )
-    exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=_EXAM, seed=params.seed)
+    exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=EXAM, seed=params.seed)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # started by Lightning to help the first process
         for name in params.train.policies:
             if name in TOGETHER:
-                LEARNERS[name](data, params, exam, Curve(name), say)
+                TOGETHER[name](data, params, exam, Curve(name), say, _aside(aside, name, data, params))
         return
     for folder in (models, curves):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     for name in params.train.policies:
-        one(name, data, params, exam, models=models, curves=curves, say=say)
+        one(name, data, params, exam, models=models, curves=curves, aside=aside, say=say)
     started = time.monotonic()
     for policy in (*baselines.fixed(len(data.filters), params.seed), *playbooks.fitted(data, params)):
         stored.save(policy, models, filters=data.filters)
@@ -58,27 +69,60 @@ def loaded(compiled: Path, params: Params) -> Dataset:
 
 
 def one(
-    name: str, data: Dataset, params: Params, exam: Exam, *, models: Path, curves: Path, say: Say
+    name: str,
+    data: Dataset,
+    params: Params,
+    exam: Exam,
+    *,
+    models: Path,
+    curves: Path,
+    aside: Path,
+    say: Say,
 ) -> None:
     """Train and store one policy, and the curve of its learning."""
     started = time.monotonic()
-    curve = Curve(name)
-    policy = LEARNERS[name](data, params, exam, curve, say)
+    curve, unfinished = Curve(name), _aside(aside, name, data, params)
+    aside.mkdir(parents=True, exist_ok=True)
+    if name in TOGETHER:
+        policy = TOGETHER[name](data, params, exam, curve, say, unfinished)
+    else:
+        policy = ALONE[name](data, params, exam, curve, say)
     stored.save(policy, models, filters=data.filters)
     curve.write(curves)
+    for file in aside.glob(f"{unfinished.name}*"):
+        file.unlink()
     say(f"{name}: trained in {time.monotonic() - started:.0f} s")
 
 
-def _threatwalk(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
+def _aside(folder: Path, name: str, data: Dataset, params: Params) -> Path:
+    """Where an unfinished policy stands; another one for each dataset and for all that it is learned with."""
+    how = getattr(params.train, name, params.train.tabular_q)
+    told = (
+        data.digest,
+        params.seed,
+        params.reward,
+        params.walk,
+        how,
+        params.train.patience,
+        params.train.devices,
+    )
+    return folder / f"{name}-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
+
+
+def _threatwalk(
+    data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say, aside: Path
+) -> stored.Storable:
     from threatwalk.learning.learn_set import learn  # noqa: PLC0415 - torch and Lightning take seconds
 
-    return learn(data, params, exam=exam, curve=curve, say=say)
+    return learn(data, params, exam=exam, curve=curve, say=say, aside=aside)
 
 
-def _selective(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
+def _selective(
+    data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say, aside: Path
+) -> stored.Storable:
     from threatwalk.learning.selective.learn import learn  # noqa: PLC0415
 
-    return learn(data, params, exam=exam, curve=curve, say=say)
+    return learn(data, params, exam=exam, curve=curve, say=say, aside=aside)
 
 
 def _paper_dqn(data: Dataset, params: Params, exam: Exam, curve: Curve, say: Say) -> stored.Storable:
@@ -95,11 +139,12 @@ def _tabular_single(data: Dataset, params: Params, exam: Exam, curve: Curve, say
     return tabular.learn_single(data, params, exam=exam, curve=curve, say=say)
 
 
-LEARNERS: dict[str, Learn] = {
-    "threatwalk": _threatwalk,
-    "selective": _selective,
+TOGETHER: dict[str, Course] = {"threatwalk": _threatwalk, "selective": _selective}
+"""Trained by all ranks, and put aside on the way."""
+ALONE: dict[str, Learn] = {
     "paper_dqn": _paper_dqn,
     "tabular_q": _tabular_q,
     "tabular_single": _tabular_single,
 }
-TOGETHER = ("threatwalk", "selective")  # trained by all ranks; the others by the first alone
+"""Baselines, trained by the first rank."""
+LEARNERS = (*TOGETHER, *ALONE)

@@ -19,6 +19,7 @@ def run(toys, folder: Path, **changes: object) -> list[str]:
         compiled=folder / "compiled",
         models=folder / "models",
         curves=folder / "curves",
+        aside=folder / "aside",
         say=said.append,
     )
     return said
@@ -55,6 +56,7 @@ def test_it_stores_every_policy_and_a_curve_for_each_that_learns(toys, folder: P
     assert list(rows[0]) == ["episode", "policy", "train_reward", "held_out_reward"]
     assert len(rows) >= 5
     assert any("threatwalk: trained in" in line for line in said)
+    assert not list((folder / "aside").iterdir())
     for name in names:
         assert stored.load(folder / "models", name, filters=("left", "right")).name == name
 

@@ -1,6 +1,7 @@
 """Training the selective walk: from a dataset to a policy of several members."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,14 +21,30 @@ from threatwalk.params import Params
 _POINTS = 6  # of the curve: an exam is dear while little is learned
 
 
-def learn(data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say) -> SelectivePolicy:
-    """Practise on the training part, once for each member. With several devices, every rank returns the same policy."""
+def learn(
+    data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say, aside: Path | None = None
+) -> SelectivePolicy:
+    """Practise on the training part, once for each member. With several devices, every rank returns the same policy.
+
+    `aside`: the file of a run that may be killed and gone on with, see `lightning.course`; one for each member.
+    """
     how = params.train.selective
     vocabulary = vocabulary_of(data, how.words)
     lexicon = Lexicon.of(data.samples, vocabulary)
     manner = Manner(price=how.price, threshold=how.keep, rounds=how.rounds)
     members = tuple(
-        _member(data, params, member, lexicon, manner, len(vocabulary), exam, curve, say)
+        _member(
+            data,
+            params,
+            member,
+            lexicon,
+            manner,
+            len(vocabulary),
+            exam,
+            curve if member == 0 else Curve(curve.policy),
+            say,
+            aside and aside.with_name(f"{aside.name}-{member}"),
+        )
         for member in range(how.members)
     )
     return SelectivePolicy(members, vocabulary, data.accepts, manner)
@@ -43,6 +60,7 @@ def _member(
     exam: Exam,
     curve: Curve,
     say: Say,
+    aside: Path | None,
 ) -> SelectiveNet:
     how = params.train.selective
     torch.manual_seed(params.seed + 1000 * member)
@@ -66,25 +84,31 @@ def _member(
         excess_weight=params.reward.excess_weight,
         judge=lambda: Judge.of([copy.deepcopy(module.net).cpu().eval()], lexicon),
         progress=lambda: module.progress,
-        rng=np.random.default_rng([params.seed, member, lightning.rank()]),
+        rng=np.random.default_rng(params.seed),
     )
 
-    def report() -> None:
+    def report() -> float:
         judge = Judge.over([module.kept()], lexicon)
         held_out = exam.followed(
             lambda goals, heads: follow(data, goals, heads, judge, manner, audit=data.audit)
         )
         train = float(np.mean(practice.scores)) if practice.scores else float("nan")
         practice.scores.clear()
-        if member == 0:
-            curve.add(module.finished, train, held_out)
+        curve.add(module.finished, train, held_out)
         say(
             f"selective, member {member + 1} of {how.members}: {module.finished:,} of {how.episodes:,} episodes, "
             f"reward {train:+.3f} exploring, {held_out:+.3f} held out"
         )
+        return held_out
 
-    trainer = lightning.trainer(
-        params.train, callbacks=[lightning.Reports(module, how.episodes, report, points=_POINTS)]
+    lightning.course(
+        module,
+        practice.anew,
+        report,
+        train=params.train,
+        seeds=(params.seed, member),
+        curve=curve,
+        points=_POINTS,
+        aside=aside,
     )
-    lightning.fit(trainer, module, practice)
     return module.kept()

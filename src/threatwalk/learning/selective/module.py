@@ -3,7 +3,6 @@
 import copy
 from typing import cast
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
@@ -20,30 +19,21 @@ _WARM = 50  # rounds until the learning rate is full
 _WORTH = 10.0  # of the squared error, which is small, beside the cross entropy
 
 
-class Selective(pl.LightningModule):
+class Selective(lightning.Practised):
     """worth: squared error to what the archive knows of each question; belief: cross entropy to the goal."""
 
     def __init__(self, net: SelectiveNet, *, lr: float, episodes: int) -> None:
-        super().__init__()
-        self.automatic_optimization = False
+        super().__init__(episodes)
         self.net = net
         self._average = copy.deepcopy(net).requires_grad_(requires_grad=False)
         self._weights = list(net.parameters())
         self._lr = lr
-        self._rounds = 0
-        self.episodes = episodes
-        self.finished = 0  # walks, of all ranks
-
-    @property
-    def progress(self) -> float:
-        """0 at the start, 1 when the last episode is done."""
-        return min(self.finished / self.episodes, 1.0)
 
     def training_step(self, lesson: Lesson, _: int) -> None:
         optimizer = cast("LightningOptimizer", self.optimizers())
-        self._rounds += 1
+        self.lessons += 1
         for group in optimizer.param_groups:
-            group["lr"] = self._lr * (1 - 0.95 * self.progress) * min(1, self._rounds / _WARM)
+            group["lr"] = self._lr * (1 - 0.95 * self.progress) * min(1, self.lessons / _WARM)
         loss = _WORTH * self.worth_error(lesson.asking)
         if lesson.keeping is not None:
             loss = loss + self.belief_error(lesson.keeping)
@@ -53,7 +43,7 @@ class Selective(pl.LightningModule):
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
         optimizer.step()
         self._keep_average()
-        self.finished = lightning.over_ranks(self.trainer, lesson.finished, self.device)
+        self.finished += lightning.over_ranks(self.trainer, lesson.finished, self.device)
 
     def worth_error(self, asking: Asking) -> Tensor:
         net, kept = self.net, self.net.embed(asking.kept.thinned(_UNREAD))
@@ -70,7 +60,7 @@ class Selective(pl.LightningModule):
 
     @torch.no_grad()
     def _keep_average(self) -> None:
-        share = 1 / min(1 + self._rounds / 5, _AVERAGED)
+        share = 1 / min(1 + self.lessons / 5, _AVERAGED)
         for kept, newest in zip(self._average.parameters(), self._weights, strict=True):
             kept.lerp_(newest, share)
 

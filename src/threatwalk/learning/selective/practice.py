@@ -74,7 +74,7 @@ class Keeping(Movable):
 
 @dataclass(frozen=True)
 class Lesson(Movable):
-    """One round of every walk; `finished` counts the walks that ended so far."""
+    """One round of every walk; `finished` counts the walks that ended in it."""
 
     asking: Asking
     keeping: Keeping | None
@@ -105,7 +105,6 @@ class Practice:
         self._starts, self._trails = Starts.of(data, train), Trails.of(data, train)
         self._cases = Cases(walks, data.accepts, data.kind)
         self._goals = np.zeros(walks, dtype=np.int64)
-        self.finished = 0
         self.scores: list[float] = []  # eq. (4) of the walks that ended since this was last cleared
 
     def __iter__(self) -> Iterator[Lesson]:
@@ -118,8 +117,13 @@ class Practice:
             silent = np.bincount(cases.kept.walk[at], minlength=cases.count) == 0
             self._world.ask(cases, self._goals, at, f)
             keeping = self._keeping(judge)
-            self._end(silent)
-            yield Lesson(asking, keeping, self.finished)
+            yield Lesson(asking, keeping, self._end(silent))
+
+    def anew(self, rng: np.random.Generator) -> Iterator[Lesson]:
+        """The same with other random numbers; nothing is left of the walks before."""
+        self._rng = rng
+        self.scores.clear()
+        return iter(self)
 
     def _asking(self) -> Asking:
         cases, data = self._cases, self._data
@@ -185,8 +189,8 @@ class Practice:
         now = leading(cases, at, f, value, floor=self._manner.price / 2, share=share, most=most)
         return at[now], f[now]
 
-    def _end(self, silent: Bools) -> None:
-        """End the walks that asked nothing, found all, or were long; begin others in their places.
+    def _end(self, silent: Bools) -> int:
+        """End the walks that asked nothing, found all, or were long; begin others in their places -> how many.
 
         Half of those that found all go on, to meet what a walk meets that does not know that it has.
         """
@@ -200,8 +204,8 @@ class Practice:
         ended = silent | found_all | (cases.left <= 0) | (cases.steps >= _ROUNDS) | (size > _LARGEST)
         score = clipped(level(hits, size, goal, excess_weight=self._excess_weight))
         self.scores += score[ended].tolist()
-        self.finished += int(ended.sum())
         self._start(np.flatnonzero(ended))
+        return int(ended.sum())
 
     def _start(self, walks: Longs) -> None:
         goals, heads = self._starts.draw(len(walks), self._rng)
