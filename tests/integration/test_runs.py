@@ -33,7 +33,7 @@ def project(tmp_path: Path) -> Path:
     }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / ".gitignore").write_text("/data/*\n!/data/*.dvc\n", encoding="utf-8")
+    (folder / ".gitignore").write_text((ROOT / ".gitignore").read_text(encoding="utf-8"), encoding="utf-8")
     for name in ("reports", "evaluation"):
         (folder / "data" / name).mkdir(parents=True)
         (folder / "data" / name / "metrics.json").write_text("{}", encoding="utf-8")
@@ -73,6 +73,9 @@ def test_a_dataset_is_committed_tagged_and_pushed_beside_the_users_branch(
     assert written["reward"]["pay"] == "level"
     assert written["corpus"] == "data/snapshot"
     assert "train" in yaml.safe_load(git(project, "show", "datasets:dvc.lock"))["stages"]
+    (snapshot,) = yaml.safe_load(git(project, "show", "datasets:data/snapshot.dvc"))["outs"]
+    stored = home / "dvc/remote/files/md5" / snapshot["md5"][:2] / snapshot["md5"][2:]
+    assert stored.is_file(), "whoever pulls the tag needs the reports and answers, not the models alone"
 
 
 def test_a_second_dataset_follows_the_first(project: Path) -> None:
