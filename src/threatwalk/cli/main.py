@@ -2,12 +2,13 @@
 
 import importlib
 import os
+import socket
 import sys
 
 import click
 
 from threatwalk import __version__
-from threatwalk.errors import ThreatwalkError
+from threatwalk.errors import SettingsError, ThreatwalkError
 
 # command -> "module:attribute"; one module of this package for each room
 COMMANDS = {
@@ -71,6 +72,12 @@ def group() -> None:
 
     Exit codes: 0 done, 1 our failure or bad data, 2 wrong usage, 75 try again later.
     """
+    wanted = os.environ.get("THREATWALK_VERSION", __version__)
+    if wanted != __version__:
+        raise SettingsError(
+            f"this worker has threatwalk {__version__}, but the DAG is one of {wanted}: the task is refused; "
+            f"install {wanted} on {socket.gethostname()}, or deploy the DAGs of {__version__}"
+        )
 
 
 def main() -> None:
