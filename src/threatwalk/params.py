@@ -221,6 +221,7 @@ class Analyze:
     lookups: int
     lease_s: int
     batch: int
+    shards: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 @click.command()
 @params_option
 @click.option(
-    "--shard", default="1/1", show_default=True, help="Which of how many equal workers this one is."
+    "--shard",
+    envvar="THREATWALK_SHARD",
+    default="1/1",
+    show_default=True,
+    help="Which of how many equal workers this one is.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many indicators.")
 @click.option(

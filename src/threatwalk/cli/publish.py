@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from threatwalk.errors import DataError, UnavailableError
+from threatwalk.errors import DataError, UnavailableError, UsageError
 from threatwalk.reports.report import Tlp
 from threatwalk.settings import Settings, key
 
@@ -16,8 +16,13 @@ def publish() -> None:
 
 
 @publish.command()
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=click.Path(path_type=Path))
-@click.option("--url", required=True, help="The collection: https://HOST/ROOT/collections/ID/.")
+@click.argument("results", nargs=-1, metavar="RESULT...", type=click.Path(path_type=Path))
+@click.option("--run", help="Send the results of this run of analyze as well.")
+@click.option(
+    "--url",
+    envvar="THREATWALK_URL_TAXII",
+    help="The collection: https://HOST/ROOT/collections/ID/; default: THREATWALK_URL_TAXII.",
+)
 @click.option(
     "--tlp",
     "most",
@@ -27,20 +32,28 @@ def publish() -> None:
     help="The strictest TLP that may be sent there.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per result and line.")
-def taxii(results: tuple[Path, ...], url: str, most: str, as_json: bool) -> None:
+def taxii(results: tuple[Path, ...], run: str | None, url: str | None, most: str, as_json: bool) -> None:
     """Send the bundles of results to a TAXII 2.1 collection.
 
     RESULT is a result's folder or a bundle. One with any object above --tlp is held back. All are read before
     the first is sent, and to send one again is harmless. The key, USER:PASSWORD or a bearer token, is
-    THREATWALK_KEY_TAXII.
+    THREATWALK_KEY_TAXII. With --run alone, no collection and nothing that may be sent are no errors.
     """
+    if not (results or run):
+        raise UsageError("name a result, or the --run of analyze that made some")
+    if not url and results:
+        raise UsageError("name the collection: --url https://HOST/ROOT/collections/ID/")
+    found = results + _results(run)
+    if not (url and found):
+        click.echo("nothing to send" if url else "no collection is named (--url): nothing is sent", err=True)
+        return
     from threatwalk.desk.taxii import publish as send
     from threatwalk.desk.taxii import read
     from threatwalk.reports.taxii import opened
 
     if Settings.from_env().offline:
         raise UnavailableError("THREATWALK_OFFLINE is set, so nothing is sent")
-    wanted = [read(result) for result in results]
+    wanted = [read(result) for result in found]
     order = list(Tlp)
     allowed = [one for one in wanted if order.index(one.tlp) <= order.index(Tlp(most))]
     with opened(url, key("taxii"), "THREATWALK_KEY_TAXII") as (collection, connection):
@@ -53,5 +66,15 @@ def taxii(results: tuple[Path, ...], url: str, most: str, as_json: bool) -> None
             else:
                 text = f"{one.path}: held back, TLP:{one.tlp.upper()} is above {most}"
             click.echo(json.dumps(about) if as_json else text)
-    if not allowed:
+    if not allowed and results:
         raise DataError(f"nothing was sent: every result is above --tlp {most}")
+
+
+def _results(run: str | None) -> tuple[Path, ...]:
+    """The results that a run of analyze finished."""
+    if not run:
+        return ()
+    from threatwalk.desk.queue import Queue
+
+    rows = Queue.open(Settings.from_env().database).list()
+    return tuple(Path(row.result) for row in rows if row.run == run and row.result)

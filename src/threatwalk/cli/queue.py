@@ -1,14 +1,17 @@
 """Commands of the queue: put indicators in, look at them."""
 
 import json
+import math
 import sys
 from datetime import datetime
 from pathlib import Path
 
 import click
 
-from threatwalk.desk.queue import Indicator, Queue, State, Wanted
+from threatwalk.cli.options import params_option
+from threatwalk.desk.queue import OPEN, Indicator, Queue, State, Wanted
 from threatwalk.errors import SampleError, UsageError
+from threatwalk.params import Params
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
 from threatwalk.settings import Settings
@@ -73,6 +76,19 @@ def list_(state: str | None, as_json: bool) -> None:
     """List the indicators in the order in which they were added."""
     for one in Queue.open(Settings.from_env().database).list(State(state) if state else None):
         click.echo(json.dumps(_record(one), ensure_ascii=False) if as_json else _line(one))
+
+
+@queue.command()
+@params_option
+def shards(params: Params) -> None:
+    """Print, as a JSON list, the --shard of each worker that the open indicators give work to.
+
+    One for each `analyze.batch` of them, at most `analyze.shards`; none where none is open.
+    """
+    counts = Queue.open(Settings.from_env().database).counts()
+    wanted = math.ceil(sum(counts.get(state, 0) for state in OPEN) / max(1, params.analyze.batch))
+    count = min(wanted, params.analyze.shards)
+    click.echo(json.dumps([f"{number}/{count}" for number in range(1, count + 1)]))
 
 
 def _lines(file: Path) -> list[Sample]:

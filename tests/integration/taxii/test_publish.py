@@ -11,9 +11,12 @@ from tests.unit.desk.conftest import MOMENT, World, walked
 
 from threatwalk.cli.publish import publish
 from threatwalk.desk import bundle, taxii
+from threatwalk.desk.queue import Queue, Wanted
 from threatwalk.errors import DataError, DocumentError, SettingsError, UnavailableError, UsageError
 from threatwalk.reports.report import Tlp
 from threatwalk.reports.taxii import opened
+from threatwalk.sample import Kind, sample
+from threatwalk.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -202,3 +205,29 @@ async def test_a_collection_that_takes_nothing_and_a_wrong_key_are_told(
     monkeypatch.setenv("THREATWALK_OFFLINE", "1")
     assert isinstance(run(folder, "--url", server.url).exception, UnavailableError)
     assert not server.posted
+
+
+async def test_the_results_of_a_run_are_those_that_it_finished(
+    shelf: Any, results: Any, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue.open(Settings.from_env().database)
+    names = [sample(Kind.DOMAIN, f"evil{number}.com") for number in range(3)]
+    queue.add([Wanted(one) for one in names])
+    folders = [await results(Tlp.GREEN), await results(Tlp.AMBER), await results(Tlp.GREEN, 5)]
+    for claimed, folder, night in zip(queue.claim(3, "me", 900), folders, ("n1", "n1", "n2"), strict=True):
+        queue.finish(claimed.id, "me", run=night, result=str(folder))
+    monkeypatch.setenv("THREATWALK_URL_TAXII", shelf.url)
+
+    done = [json.loads(line) for line in run("--run", "n1", "--json").stdout.splitlines()]
+    assert [(one["bundle"], one["sent"]) for one in done] == [
+        (str(folders[0] / "bundle.json"), True),
+        (str(folders[1] / "bundle.json"), False),
+    ]
+    assert run("--run", "n3").stderr == "nothing to send\n"
+
+
+def test_a_run_without_a_collection_sends_nothing_and_ends_well() -> None:
+    done = run("--run", "n1")
+
+    assert (done.exit_code, done.stderr) == (0, "no collection is named (--url): nothing is sent\n")
+    assert isinstance(run().exception, UsageError)

@@ -7,6 +7,8 @@ from click.testing import CliRunner, Result
 from threatwalk.cli.queue import queue
 from threatwalk.errors import SampleError, UsageError
 
+PARAMS = Path(__file__).parents[3] / "params.yaml"
+
 
 def run(*arguments: str, stdin: str | None = None) -> Result:
     return CliRunner().invoke(queue, arguments, input=stdin)
@@ -63,3 +65,17 @@ def test_an_unknown_tlp_is_refused() -> None:
 
     assert result.exit_code == 2
     assert "'clear', 'green', 'amber', 'amber+strict', 'red'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("count", "shards"),
+    [(0, []), (1, ["1/1"]), (50, ["1/1"]), (51, ["1/2", "2/2"]), (500, ["1/4", "2/4", "3/4", "4/4"])],
+)
+def test_as_many_workers_as_the_open_indicators_are_worth(
+    count: int, shards: list[str], tmp_path: Path
+) -> None:
+    if count:
+        (tmp_path / "list.txt").write_text("".join(f"h{i}.example.com\n" for i in range(count)))
+        run("add", "--file", str(tmp_path / "list.txt"))
+
+    assert json.loads(run("shards", "--params", str(PARAMS)).output) == shards
