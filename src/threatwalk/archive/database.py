@@ -133,7 +133,8 @@ def ensure(
 ) -> None:
     """Make a component's tables, or bring older ones up to date; a second call does nothing.
 
-    `changes[i]` leads from version i + 1 to version i + 2; `tables` is the newest form.
+    `changes[i]` leads from version i + 1 to version i + 2; `tables` is the newest form. Tables that are there
+    without a version are of the first one.
 
     Raises:
         StoreError: the tables were made by a newer threatwalk, or the database cannot be used.
@@ -147,8 +148,12 @@ def ensure(
         schema_version.create(connection, checkfirst=True)
         present = connection.scalar(_version_of(component))
         if present is None:
-            metadata.create_all(connection, tables=list(tables), checkfirst=True)
-            connection.execute(schema_version.insert().values(component=component, version=newest))
+            has_table = sa.inspect(connection).has_table
+            present = 1 if any(has_table(table.name) for table in tables) else None
+            version = newest if present is None else present
+            connection.execute(schema_version.insert().values(component=component, version=version))
+        if present is None:
+            metadata.create_all(connection, tables=list(tables))
             return
         if present > newest:
             raise StoreError(

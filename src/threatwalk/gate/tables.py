@@ -6,26 +6,22 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from threatwalk.archive import database
 from threatwalk.errors import StoreError
 
 metadata = sa.MetaData()
 
 
 def create(engine: sa.Engine) -> None:
-    """Make the tables that are not there; safe where several processes start together.
+    """Make the tables that are not there, or bring older ones up to date; safe where processes start together.
+
+    Each is a component of its own, because a command knows only those whose modules it imported.
 
     Raises:
-        StoreError: the database cannot be used.
+        StoreError: the tables were made by a newer threatwalk, or the database cannot be used.
     """
-    try:
-        try:
-            metadata.create_all(engine, checkfirst=True)
-        except (sa.exc.OperationalError, sa.exc.IntegrityError, sa.exc.ProgrammingError):
-            # Another process made them between our look and our try; PostgreSQL calls it a broken
-            # key of its catalogue. A second look finds them.
-            metadata.create_all(engine, checkfirst=True)
-    except sa.exc.SQLAlchemyError as err:
-        raise StoreError(f"the tables of the sources cannot be made: {err}") from err
+    for table in metadata.sorted_tables:
+        database.ensure(engine, table.name, [table])
 
 
 @contextmanager
