@@ -37,6 +37,11 @@ class Form(StrEnum):
     MISP_SERVER = "misp_server"
 
 
+class Approval(StrEnum):
+    PERSON = "person"
+    GATE = "gate"
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     name: str
@@ -217,6 +222,11 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Promote:
+    approval: Approval
+
+
+@dataclass(frozen=True, slots=True)
 class Analyze:
     lookups: int
     lease_s: int
@@ -243,6 +253,7 @@ class Params:
     evaluate: Evaluate
     gate: Gate
     record: Record
+    promote: Promote
     analyze: Analyze
 
 

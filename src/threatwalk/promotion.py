@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from threatwalk import params as parameters
@@ -35,8 +36,23 @@ class Champion:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the gate says: `winner` is the policy that should walk, None where the champion stays."""
+
+    champion: Version | None
+    challenger: Version
+    winner: str | None
+    reason: str
+
+    @property
+    def move(self) -> str:
+        """Names the move, for who approves it: from which version to which policy of which challenger."""
+        return f"{self.champion.number if self.champion else 0}-{self.challenger.number}-{self.winner}"
+
+
+@dataclass(frozen=True, slots=True)
 class Promotion:
-    """What the gate decided: `champion` is who walks now, `moved` whether that has changed."""
+    """What became of a judgement: `champion` is who walks now, `moved` whether that has changed."""
 
     champion: Version | None
     challenger: Version
@@ -88,8 +104,8 @@ def held_out_reward(policy: Policy, folder: Path) -> float:
     return float(scores(held, done, within)["reward"].mean())
 
 
-def promote(registry: Registry, ledger: Ledger, rate: Rate) -> Promotion:
-    """Judge the challenger and move the alias `champion` to the winner. A repeat changes nothing.
+def judge(registry: Registry, ledger: Ledger, rate: Rate) -> Judgement:
+    """Hold the challenger against the gate; the verdict is noted on it, and the alias stays where it is.
 
     Raises:
         DataError: there is no challenger to judge.
@@ -99,7 +115,7 @@ def promote(registry: Registry, ledger: Ledger, rate: Rate) -> Promotion:
     if challenger is None:
         raise DataError("there is no challenger to judge: run `threatwalk register` first")
     if champion and champion.number == challenger.number:
-        return Promotion(champion, challenger, moved=False, reason=f"{champion} is the champion already")
+        return Judgement(champion, challenger, None, f"{champion} is the champion already")
     rewards, digests = _evaluation(registry, challenger)
     reward, doubt = None, ""
     if champion:
@@ -107,15 +123,34 @@ def promote(registry: Registry, ledger: Ledger, rate: Rate) -> Promotion:
         if reward is None and not doubt:
             reason = f"{champion} cannot be rated on the challenger's dataset, which is not on this machine"
             registry.note(challenger.number, verdict=reason)
-            return Promotion(champion, challenger, moved=False, reason=reason)
+            return Judgement(champion, challenger, None, reason)
     found = verdict(rewards, candidate=challenger.policy, stored=digests, champion=reward)
-    reason = found.reason + doubt
-    registry.note(challenger.number, verdict=reason)
+    registry.note(challenger.number, verdict=found.reason + doubt)
+    return Judgement(champion, challenger, found.winner, found.reason + doubt)
+
+
+def promote(
+    registry: Registry, ledger: Ledger, rate: Rate, *, judged: str | None = None, approved_by: str = ""
+) -> Promotion:
+    """Judge the challenger and move the alias `champion` to the winner. A repeat changes nothing.
+
+    `judged` is the move that was approved, as `Judgement.move` names it, and `approved_by` the person.
+
+    Raises:
+        DataError: there is no challenger to judge, or the gate now says another move than was approved.
+    """
+    found = judge(registry, ledger, rate)
+    challenger, champion = found.challenger, found.champion
     if found.winner is None:
-        return Promotion(champion, challenger, moved=False, reason=reason)
+        return Promotion(champion, challenger, moved=False, reason=found.reason)
+    if judged is not None and judged != found.move:
+        raise DataError(
+            f"the move {judged} was judged, but now the gate says {found.move}: nothing was moved; judge again"
+        )
     winner = challenger if found.winner == challenger.policy else registry.also(challenger, found.winner)
-    _move(registry, ledger, champion, winner, By.GATE, reason)
-    return Promotion(winner, challenger, moved=True, reason=reason)
+    by = By.PERSON if approved_by else By.GATE
+    _move(registry, ledger, champion, winner, by, found.reason, name=approved_by or who())
+    return Promotion(winner, challenger, moved=True, reason=found.reason)
 
 
 def rollback(registry: Registry, ledger: Ledger, to: int | None = None) -> Version:
@@ -133,7 +168,7 @@ def rollback(registry: Registry, ledger: Ledger, to: int | None = None) -> Versi
     if to is None or to not in by_number:
         raise UsageError(f"there is no {'former champion' if to is None else f'version {to}'} to go back to")
     if champion is None or champion.number != to:
-        _move(registry, ledger, champion, by_number[to], By.ROLLBACK, "taken back")
+        _move(registry, ledger, champion, by_number[to], By.ROLLBACK, "taken back", name=who())
     return by_number[to]
 
 
@@ -202,10 +237,16 @@ def load(registry: Registry, version: Version, filters: Sequence[str] | None = N
 
 
 def _move(
-    registry: Registry, ledger: Ledger, before: Version | None, after: Version, by: By, reason: str
+    registry: Registry,
+    ledger: Ledger,
+    before: Version | None,
+    after: Version,
+    by: By,
+    reason: str,
+    *,
+    name: str,
 ) -> None:
     """Written down, then moved, then closed: killed anywhere, `settle` finds out what happened."""
-    name = who()
     entry = ledger.write(
         who=name,
         by=by,
@@ -216,7 +257,8 @@ def _move(
     )
     registry.point(CHAMPION, after.number)
     ledger.close_move(entry)
-    registry.note(after.number, promoted_by=name, promoted_because=reason)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    registry.note(after.number, promoted_by=name, promoted_at=at, promoted_because=reason)
 
 
 def _evaluation(registry: Registry, challenger: Version) -> tuple[dict[str, float], dict[str, str]]:

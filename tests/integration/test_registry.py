@@ -189,6 +189,42 @@ def test_a_challenger_that_passes_becomes_champion_once(office: Office) -> None:
     assert office.moves() == [(By.GATE, None, 1, True)]
 
 
+def test_a_judgement_moves_nothing_and_names_the_move(office: Office) -> None:
+    office.register("run-1")
+    found = promotion.judge(office.registry, office.ledger, office.rate)
+
+    assert (found.winner, found.move) == ("threatwalk", "0-1-threatwalk")
+    assert office.registry.at(CHAMPION) is None
+    assert office.moves() == []
+
+
+def test_what_a_person_approved_is_moved_in_the_person_s_name(office: Office) -> None:
+    office.register("run-1")
+    for moved in (True, False):  # a repeat is harmless
+        done = promotion.promote(
+            office.registry, office.ledger, office.rate, judged="0-1-threatwalk", approved_by="A. Analyst"
+        )
+        assert done.moved is moved
+
+    [move] = office.ledger.moves()
+    assert (move.by, move.who, move.done) == (By.PERSON, "A. Analyst", True)
+    champion = office.registry.at(CHAMPION)
+    assert champion is not None
+    assert champion.tags["promoted_by"] == "A. Analyst"
+    assert champion.tags["promoted_at"].endswith("+00:00")
+
+
+def test_an_approval_is_for_the_judged_challenger_alone(office: Office) -> None:
+    office.register("run-1")
+    judged = promotion.judge(office.registry, office.ledger, office.rate).move
+    office.register("run-2", REWARDS | {"threatwalk": 0.5}, actions=(1, 4))
+    with pytest.raises(DataError, match="0-1-threatwalk was judged, but now the gate says 0-2-threatwalk"):
+        promotion.promote(office.registry, office.ledger, office.rate, judged=judged)
+
+    assert office.registry.at(CHAMPION) is None
+    assert office.moves() == []
+
+
 def test_where_no_network_passes_the_best_baseline_becomes_champion(office: Office) -> None:
     office.register("run-1", {"threatwalk": 0.15, "playbook": 0.2, "stop": 0.1})
     first, second = office.promote(), office.promote()

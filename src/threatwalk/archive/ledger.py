@@ -17,6 +17,7 @@ from threatwalk.archive import database
 
 class By(StrEnum):
     GATE = "gate"
+    PERSON = "person"  # who approved what the gate let through
     ROLLBACK = "rollback"
     HAND = "hand"  # somebody moved the alias in MLflow; seen afterwards
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from threatwalk.cli.options import params_option
+from threatwalk.params import Params
 from threatwalk.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,13 +30,28 @@ def register(folder: Path, as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--judge", "only_judge", is_flag=True, help="Say what the gate says, as JSON, and move nothing."
+)
+@click.option("--judged", envvar="THREATWALK_JUDGED", help="Only this move, as --judge named it.")
+@click.option("--approved-by", envvar="THREATWALK_APPROVED_BY", default="", help="Who approved it.")
 @_json
-def promote(as_json: bool) -> None:
+@params_option
+def promote(params: Params, only_judge: bool, judged: str | None, approved_by: str, as_json: bool) -> None:
     """Make the challenger champion if it passes the gate, else the best baseline if that is better."""
     from threatwalk import promotion
 
     with promotion.opened(Settings.from_env()) as (registry, ledger):
-        done = promotion.promote(registry, ledger, promotion.held_out_reward)
+        if only_judge:
+            found = promotion.judge(registry, ledger, promotion.held_out_reward)
+            move = found.move if found.winner else None
+            click.echo(
+                json.dumps({"move": move, "reason": found.reason, "approval": params.promote.approval})
+            )
+            return
+        done = promotion.promote(
+            registry, ledger, promotion.held_out_reward, judged=judged or None, approved_by=approved_by
+        )
     if as_json:
         champion = _version(done.champion) if done.champion else None
         record = {

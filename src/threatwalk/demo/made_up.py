@@ -22,6 +22,7 @@ VALUES: dict[str, Any] = {
     "gate.exact_lists": [],
     "gate.known_good": [],
     "record.pap": "clear",
+    "promote.approval": "gate",  # nobody sits beside it
     "contract.compare": False,  # another seed or size is another internet, no later state of the same
     "record.questions": 20000,
     "train.selective.episodes": 6000,  # two hundred reports are soon learned

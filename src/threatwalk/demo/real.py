@@ -25,6 +25,7 @@ VALUES: dict[str, Any] = {
     "split.by": "date",
     "split.test": 0.025,  # the newest days, and those before them to choose by: learned from is all that is older
     "split.valid": 0.025,
+    "promote.approval": "gate",  # nobody sits beside it
     "contract.compare": False,  # another corpus is no later state of the same
     "contract.flood": 0.1,  # who tweets, tweets in bursts
     "compile.implied": True,
