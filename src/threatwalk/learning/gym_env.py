@@ -16,6 +16,7 @@ from threatwalk.learning.env import Ended, Env
 from threatwalk.params import Reward, Walk
 
 Codes = NDArray[np.uint8]
+_ONLY = np.zeros(1, dtype=np.int64)  # the one walk
 
 
 class AnalysisEnv(gym.Env[Codes, np.int64]):
@@ -57,7 +58,9 @@ class AnalysisEnv(gym.Env[Codes, np.int64]):
         return self._observe(), earned, bool(ended) and not truncated, truncated, self._told()
 
     def _observe(self) -> Codes:
-        return self._encoder(self._env.ids)
+        batch = self._env.batch
+        codes: Codes = self._encoder(batch.order, batch.count, _ONLY)[0]
+        return codes
 
     def _told(self) -> dict[str, Any]:
         batch = self._env.batch
