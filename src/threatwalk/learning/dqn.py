@@ -42,7 +42,7 @@ class CodePointNet(nn.Module):
         """The Q of one mapping for each set, without those of the others.  (B, m), (B,) -> (B,)"""
         last = cast("nn.Linear", self.layers[-1])
         weight = nn.functional.embedding(actions, last.weight)  # rows, with a dense gradient
-        return (self.layers[:-1](codes) * weight).sum(dim=1) + last.bias[actions]
+        return cast("Tensor", (self.layers[:-1](codes) * weight).sum(dim=1) + last.bias[actions])
 
 
 class Lesson(NamedTuple):

@@ -45,7 +45,7 @@ class Memory:
     def sample(self, shape: tuple[int, ...], rng: np.random.Generator) -> Transitions:
         """So many at random, with repetition."""
         at = rng.integers(len(self), size=shape)
-        return Transitions(*(kept[at] for kept in self._kept))
+        return Transitions._make(kept[at] for kept in self._kept)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All of it, by name; `resume` makes it of a memory of the same size."""
