@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from threatwalk.errors import ModelError, StoreError, UnavailableError
 from threatwalk.learning.finished import Finished, digest, files_of
 from threatwalk.settings import Settings
@@ -161,7 +163,7 @@ class Registry:
         """The version's files in a folder below `scratch`.
 
         Raises:
-            ModelError: they are not the files that were registered.
+            ModelError: they are not the files that were registered, or say of themselves what the tags do not.
         """
         import mlflow  # noqa: PLC0415
 
@@ -176,6 +178,7 @@ class Registry:
                 f"{version} in MLflow has digest {found[:12]}, but {version.digest[:12] or 'none'} was registered; "
                 "register it again or roll back"
             )
+        _signed(folder, version)
         return folder
 
     def _aliases(self) -> dict[int, list[str]]:
@@ -282,6 +285,25 @@ class Registry:
             ):
                 raise UnavailableError(f"MLflow at {where} cannot be reached: is its server up?") from err
             raise StoreError(f"MLflow at {where}: {text}") from err
+
+
+def _signed(folder: Path, version: Version) -> None:
+    """Hold a version's tags, which anybody may edit in MLflow, against what its files say."""
+    mine = yaml.safe_load((folder / "MLmodel").read_text("utf-8")).get("flavors", {}).get("threatwalk")
+    if not isinstance(mine, dict):
+        raise ModelError(
+            f"{version} in MLflow has no signature of threatwalk: register it again or roll back"
+        )
+    manifest = json.loads((folder / f"{version.policy}.json").read_text("utf-8"))
+    written = {"filters": ",".join(manifest["filters"]), "encoding": str(manifest.get("encoding", ""))}
+    tags = {"digest": version.digest, "filters": ",".join(version.filters), "encoding": version.encoding}
+    for name, told in tags.items():
+        for said in (str(mine.get(name, "")), written.get(name, told)):
+            if said != told:
+                raise ModelError(
+                    f"{version} in MLflow has the tag {name} {told!r}, but its files say {said!r}: "
+                    "somebody changed it; register it again or roll back"
+                )
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

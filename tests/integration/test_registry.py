@@ -315,6 +315,20 @@ def test_a_file_that_was_changed_in_the_store_is_refused(office: Office) -> None
         office.champion()
 
 
+@pytest.mark.parametrize(
+    ("tag", "value"), [("filters", ",".join((*FILTERS, "netblock"))), ("encoding", "another-1")]
+)
+def test_a_tag_that_somebody_changed_in_mlflow_is_held_against_the_files(
+    office: Office, tag: str, value: str
+) -> None:
+    office.register("run-1")
+    office.promote()
+    office.registry.note(1, **{tag: value})
+
+    with pytest.raises(ModelError, match=f"the tag {tag} .*somebody changed it"):
+        office.champion()
+
+
 def test_a_pickle_that_somebody_made_champion_is_never_opened(office: Office, tmp_path: Path) -> None:
     import mlflow
 

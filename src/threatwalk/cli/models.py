@@ -72,7 +72,10 @@ def promote(params: Params, only_judge: bool, judged: str | None, approved_by: s
 
 @click.group()
 def model() -> None:
-    """Look at the versions of the model, and go back to an earlier one."""
+    """Look at the versions of the model, promote the challenger, and go back to an earlier one."""
+
+
+model.add_command(promote)
 
 
 @model.command("list")
