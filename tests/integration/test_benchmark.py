@@ -11,6 +11,7 @@ from threatwalk.bench.skill import SKILL
 from threatwalk.cli.bench import bench
 from threatwalk.cli.stages import evaluate
 from threatwalk.emulator.corpus import generator_hash
+from threatwalk.errors import UsageError
 from threatwalk.params import load
 
 ROOT = Path(__file__).parents[2]
@@ -34,13 +35,13 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("study")
 
 
-def run(study: Path, *, seeds: int = 2, **values: Any) -> tuple[dict[str, Any], list[str]]:
+def run(study: Path, *more: str, seeds: int = 2, **values: Any) -> tuple[dict[str, Any], list[str]]:
     """The table, and what was told on the way."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.setenv("THREATWALK_SET", json.dumps({**TINY, **values}))
         line = ["--benchmark", "study", "--seeds", str(seeds), "--reports", "40", "--out", str(study)]
-        result = CliRunner().invoke(evaluate, [*line, "--json"], catch_exceptions=False)
+        result = CliRunner().invoke(evaluate, [*line, "--json", *more], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout), result.stderr.splitlines()
 
@@ -110,6 +111,33 @@ def test_what_is_finished_is_not_repeated_and_what_a_parameter_changes_is(first:
 
     done = [line.split()[2].rstrip(":") for line in told if "done before" in line]
     assert done == ["ingest", "split", "compile", "train"]
+
+
+def test_ablations_are_trained_on_the_same_worlds_once_and_compared_walk_by_walk(
+    first: Any, study: Path
+) -> None:
+    tables, told = run(study, "--ablate", "membership", "--ablate", "reports")
+    rows = {(row["name"], row["budget"]): row for row in tables["ablations"]["rows"]}
+
+    assert tables[""] == first[0]
+    assert set(rows) == {(name, budget) for name in (None, "keeps everything") for budget in (None, 5)}
+    own, everything = rows[None, None], rows["keeps everything", None]
+    assert own["reward"]["value"] == pytest.approx(first[0]["held_out"]["selective"]["reward"])
+    assert own["lost"]["reward"] == {"value": 0, "low": 0, "high": 0}
+    assert everything["lost"]["reward"]["value"] == pytest.approx(
+        own["reward"]["value"] - everything["reward"]["value"]
+    )
+    assert any("keeps everything: train" in line for line in told)
+
+    again, told = run(study, "--ablate", "membership", "--ablate", "reports")
+
+    assert again == tables
+    assert all(line.endswith("done before") for line in told if "seed" in line)
+
+
+def test_an_unknown_ablation_is_a_wrong_option(first: Any, study: Path) -> None:
+    with pytest.raises(UsageError, match="hats: topics are all, features"):
+        run(study, "--ablate", "hats")
 
 
 def test_its_figures_are_rows_of_bench_learning(first: Any, study: Path) -> None:

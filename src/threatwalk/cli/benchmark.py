@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from threatwalk.errors import UsageError
 from threatwalk.params import Feed, Params, changed
 from threatwalk.settings import Settings
-from threatwalk.stages import benchmark
+from threatwalk.stages import ablations, benchmark
 
 STUDY, TRAILS = "study", "trails"
 _SEEDS = 5
@@ -23,18 +23,27 @@ def folder_of(name: str) -> Path:
 
 
 def results_of(
-    params: Params, name: str, *, seeds: int | None, reports: int, corpus: Path, out: Path | None, say: Say
+    params: Params,
+    name: str,
+    *,
+    seeds: int | None,
+    reports: int,
+    corpus: Path,
+    out: Path | None,
+    ablate: Sequence[str],
+    say: Say,
 ) -> dict[str, Path]:
-    """Run a benchmark -> its tables, by title.
+    """Run a benchmark, then the ablations of these topics -> the tables, by title.
 
     Raises:
         UsageError: there is no such benchmark or corpus folder.
     """
     match name:
         case "study":
-            return {"": _study(params, seeds or _SEEDS, reports, out or folder_of(STUDY), say)}
+            out = out or folder_of(STUDY)
+            return _run(params, STUDY, _study(seeds or _SEEDS, reports, out, say), out, "", ablate, say)
         case "trails":
-            return _trails(params, seeds or 1, corpus, out or folder_of(TRAILS), say)
+            return _trails(params, seeds or 1, corpus, out or folder_of(TRAILS), ablate, say)
         case _:
             folder = Path(name)
             if not (folder / "reports").is_dir():
@@ -42,13 +51,22 @@ def results_of(
                     f"--benchmark {name}: it is neither {STUDY} nor {TRAILS}, nor a corpus folder that holds reports/"
                 )
             title = folder.resolve().name
-            return {
-                "": benchmark.run(params, title, [folder] * (seeds or 1), out or folder_of(title), say=say)
-            }
+            return _run(params, title, [folder] * (seeds or 1), out or folder_of(title), "", ablate, say)
 
 
-def _study(params: Params, seeds: int, reports: int, out: Path, say: Say) -> Path:
-    """The made-up worlds of the seeds 0, 1, ..., each trained with its seed."""
+def _run(
+    params: Params, name: str, corpora: Sequence[Path], out: Path, title: str, ablate: Sequence[str], say: Say
+) -> dict[str, Path]:
+    tables = {title: benchmark.run(params, name, corpora, out, say=say)}
+    if ablate:
+        tables[f"{title} ablations".strip()] = ablations.run(
+            params, name, corpora, out, topics=ablate, say=say
+        )
+    return tables
+
+
+def _study(seeds: int, reports: int, out: Path, say: Say) -> list[Path]:
+    """The made-up worlds of the seeds 0, 1, ..."""
     from threatwalk.emulator.corpus import generator_hash, write
     from threatwalk.emulator.world import make_world
 
@@ -63,10 +81,12 @@ def _study(params: Params, seeds: int, reports: int, out: Path, say: Say) -> Pat
                 continue
         say(f"seed {seed}: world of {reports:,} reports")
         write(make_world(seed, reports), world)
-    return benchmark.run(params, STUDY, worlds, out, say=say)
+    return worlds
 
 
-def _trails(params: Params, seeds: int, corpus: Path, out: Path, say: Say) -> dict[str, Path]:
+def _trails(
+    params: Params, seeds: int, corpus: Path, out: Path, ablate: Sequence[str], say: Say
+) -> dict[str, Path]:
     """Public reports and tweets with the settings of `threatwalk real`, in pairs: as it is, and with its variants."""
     from threatwalk.demo.real import CAUTIONS, VALUES, VARIANTS, feeds
 
@@ -76,12 +96,12 @@ def _trails(params: Params, seeds: int, corpus: Path, out: Path, say: Say) -> di
         )
     values: dict[str, Any] = {**VALUES, "feeds": feeds(corpus)}
     collected = _collected(changed(params, values), corpus, out, say)
-    results = {}
+    results: dict[str, Path] = {}
     for variant, more in {"as_it_is": {}, "merged": VARIANTS["merged"]}.items():
-        say(f"{TRAILS}, {variant}")
-        results[f"{TRAILS}, {variant}"] = benchmark.run(
-            changed(params, {**values, **more}), TRAILS, [collected] * seeds, out / variant, say=say
-        )
+        title = f"{TRAILS}, {variant}"
+        say(title)
+        varied = changed(params, {**values, **more})
+        results |= _run(varied, TRAILS, [collected] * seeds, out / variant, title, ablate, say)
     for caution in CAUTIONS:
         say(f"note: {caution}")
     return results

@@ -13,11 +13,15 @@ Row = Mapping[str, Any]
 def show(found: Mapping[str, Any], console: Console, title: str = "") -> None:
     """Print the held-out rows of every budget, then the rows that say whether the world counts.
 
-    `found` is of one evaluation, or of a benchmark, which has figures and several worlds.
+    `found` is of one evaluation, or of a benchmark, which has figures and several worlds; or of ablations.
     """
-    audit = next(iter(found["held_out"].values()))["audit"]
     if title:
         console.print(f"[bold]{title}[/]")
+    if "held_out" not in found:
+        console.print(_ablations(found["rows"]))
+        console.print(f"Intervals: {found['how']}.")
+        return
+    audit = next(iter(found["held_out"].values()))["audit"]
     console.print(
         f"{found['walks']} walks over {found['reports']} held-out reports in {found['groups']} groups, "
         f"leak audit {'on' if audit else 'off'}\n"
@@ -98,6 +102,38 @@ def _sources(rows: Sequence[Row]) -> Table:
     for row in sorted(rows, key=lambda row: (policies.index(row["policy"]), -row["recall"]["value"])):
         told = (part for score in ("reward", "recall") for part in _with_interval(row[score]))
         table.add_row(row["policy"], row["source"], *told, f"{row['lookups']['value']:.1f}")
+    return table
+
+
+def _ablations(rows: Sequence[Row]) -> Table:
+    """Without a budget: each policy as it is, then what each change loses, the most first."""
+    table = Table(
+        title="ablations, without a budget",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+    )
+    for name in ("policy", "topic", "change"):
+        table.add_column(name, no_wrap=True)
+    for name in ("reward", "lost", "95 %", "F1 lost", "95 %", "lookups"):
+        table.add_column(name, justify="right", no_wrap=True)
+    free = [row for row in rows if row["budget"] is None]
+    policies = list(dict.fromkeys(row["policy"] for row in free))
+    free.sort(
+        key=lambda row: (policies.index(row["policy"]), row["topic"] or "", -row["lost"]["reward"]["value"])
+    )
+    for row in free:
+        own = row["topic"] is None
+        told = [part for score in ("reward", "f1") for part in _with_interval(row["lost"][score])]
+        table.add_row(
+            row["policy"],
+            row["topic"],
+            "as it is" if own else row["name"],
+            f"{row['reward']['value']:.3f}",
+            *([""] * len(told) if own else told),
+            f"{row['lookups']['value']:.1f}",
+        )
     return table
 
 

@@ -129,6 +129,13 @@ def train(params: Params, **paths: Path) -> None:
     "--reports", type=click.IntRange(20), default=1000, show_default=True, help="Of each world of study."
 )
 @_path("corpus", "../shared/data")
+@click.option(
+    "--ablate",
+    multiple=True,
+    metavar="all|TOPIC",
+    help="Then train what a benchmark trains without a part of it: features, head, pay, membership, stop, horizon, "
+    "or with fewer reports.",
+)
 @click.option("--out", type=_FILE, help="Of a benchmark; default: benchmark/NAME below THREATWALK_HOME.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole table as JSON.")
 def evaluate(
@@ -137,6 +144,7 @@ def evaluate(
     seeds: int | None,
     reports: int,
     corpus: Path,
+    ablate: tuple[str, ...],
     out: Path | None,
     as_json: bool,
     **paths: Path,
@@ -159,7 +167,7 @@ def evaluate(
         from threatwalk.cli.benchmark import results_of
 
         results = results_of(
-            params, benchmark, seeds=seeds, reports=reports, corpus=corpus, out=out, say=_say
+            params, benchmark, seeds=seeds, reports=reports, corpus=corpus, out=out, ablate=ablate, say=_say
         )
     texts = {title: path.read_text(encoding="utf-8") for title, path in results.items()}
     if as_json and len(texts) == 1:

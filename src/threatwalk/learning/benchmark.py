@@ -192,6 +192,11 @@ def believed(world: World, what: Beliefs) -> dict[str, Floats]:
     }
 
 
+def mean(worlds: Sequence[World], each: Sequence[Scored], score: str) -> Row:
+    """What these walks scored, world by world."""
+    return interval(_mean(world.mean(one, score) for world, one in zip(worlds, each, strict=True)))
+
+
 def lost(worlds: Sequence[World], base: Sequence[Scored], less: Sequence[Scored], score: str) -> Row:
     """How much more the one scores than the other in the same walks, world by world."""
     pairs = zip(worlds, base, less, strict=True)

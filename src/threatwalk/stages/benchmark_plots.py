@@ -1,4 +1,4 @@
-"""Three pictures beside a benchmark's table: calibration of beliefs, what a lookup buys, and how it was learned."""
+"""Pictures beside a benchmark's table: calibration of beliefs, what a lookup buys, learning, and what reports bring."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,6 +71,31 @@ def learning(curves: Mapping[str, Band], held_out: Mapping[str, Mapping[str, Any
             axes.axhline(reward, color="0.4", linestyle=style, linewidth=1, label=f"{policy}, test reports")
     axes.set_xlabel("share of the episodes; band: standard deviation over seeds")
     axes.set_ylabel("reward on validation reports")
+    axes.grid(alpha=0.2)
+    axes.legend(fontsize="small")
+    save(figure, path)
+
+
+def scale(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Reward on held-out reports, without a budget, over the number of training reports; nothing without variants."""
+    free = [row for row in rows if row["budget"] is None]
+    if all(row["topic"] is None for row in free):
+        path.unlink(missing_ok=True)
+        return
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for policy in dict.fromkeys(row["policy"] for row in free if row["topic"]):
+        mine = sorted(
+            (row["reports"], *(row["reward"][of] for of in ("value", "low", "high")))
+            for row in free
+            if row["policy"] == policy
+        )
+        size, value, low, high = np.array(mine, dtype=np.float64).T
+        axes.plot(size, value, color=_COLOURS.get(policy), marker="o", label=policy)
+        axes.fill_between(size, low, high, color=_COLOURS.get(policy), alpha=0.2, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xlabel("training reports")
+    axes.set_ylabel("reward on held-out reports; band: 95 %")
     axes.grid(alpha=0.2)
     axes.legend(fontsize="small")
     save(figure, path)

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 import pytest
 
-from threatwalk.learning.choice import choose, sentence
+from threatwalk.learning.choice import choose, fewer, sentence
 from threatwalk.learning.dataset import NEVER, Dataset
 
 EPOCH = date(1970, 1, 1)
@@ -62,3 +62,16 @@ def test_what_was_not_chosen_is_in_no_part(data: Dataset) -> None:
     assert all(chosen.part[i] == data.part[i] for i in (1, 2, 3, 4))
     assert chosen.digest != data.digest
     assert choose(data, 9, seed=0).of(data) is data
+
+
+def test_fewer_training_reports_are_among_the_more_and_no_other_part_changes(toys):
+    data = toys.looks(60)
+    sizes = [len(fewer(data, n, seed=3).goals("train")) for n in (1, 7, 20, 999)]
+    some, more = (set(fewer(data, n, seed=3).goals("train").tolist()) for n in (7, 20))
+
+    assert sizes == [1, 7, 20, len(data.goals("train"))]
+    assert some < more < set(data.goals("train").tolist())
+    assert some != set(fewer(data, 7, seed=4).goals("train").tolist())
+    for part in ("valid", "test"):
+        assert fewer(data, 7, seed=3).goals(part).tolist() == data.goals(part).tolist()
+    assert fewer(data, 999, seed=3) is data
