@@ -33,7 +33,7 @@ def compared(how: How) -> How:
 
     Eight samples are learned from for each step of a walk, as by Stable-Baselines3's defaults.
     """
-    return replace(how, width=128, members=1, environments=256, length=4, passes=8, minibatch=512)
+    return replace(how, width=128, members=1, environments=256, length=8, passes=8, minibatch=1024)
 
 
 def many_filters(data: Dataset, params: Params, seconds: float, say: Say) -> Row:
