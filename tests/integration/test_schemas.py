@@ -17,7 +17,7 @@ from threatwalk.archive.ledger import Ledger, promotions
 from threatwalk.archive.store import Archive, answers
 from threatwalk.desk.queue import Queue, indicators
 from threatwalk.errors import StoreError
-from threatwalk.gate import breaker, claims, known_good, quota, tables  # noqa: F401 - each has a table
+from threatwalk.gate import breaker, claims, known_good, nights, quota, tables  # noqa: F401 - each has a table
 from threatwalk.sample import Kind, Sample
 
 FORMS = sorted((Path(__file__).parent / "schemas").glob("*.sql"), key=lambda path: int(path.stem))

@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,7 +20,12 @@ from threatwalk.sources import catalog
 from threatwalk.sources.filter import Filter, Opsec
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from threatwalk.gate.breaker import Health
+    from threatwalk.gate.nights import Night
+
+T = TypeVar("T")
 
 _TLP = click.Choice([tlp.value for tlp in Tlp])
 _PAP = click.Choice([pap.value for pap in Pap])
@@ -35,11 +40,14 @@ _DISCLOSED = {
 }
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each source.")
 @click.option("--markdown", is_flag=True, help="The page docs/sources.md.")
-def sources(as_json: bool, markdown: bool) -> None:
+@click.pass_context
+def sources(context: click.Context, as_json: bool, markdown: bool) -> None:
     """List the sources: what each accepts and yields, who learns of a question, what it allows, how it fares."""
+    if context.invoked_subcommand is not None:
+        return
     if markdown:
         click.echo(page(), nl=False)
         return
@@ -59,6 +67,39 @@ def sources(as_json: bool, markdown: bool) -> None:
     warn_of_terms()
 
 
+@sources.command("health")
+@click.option("--nights", "count", type=click.IntRange(min=1), default=14, show_default=True, help="So many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each source and night.")
+def health(count: int, as_json: bool) -> None:
+    """Show how each source fared night by night, and what is unlike the nights before.
+
+    Only lookups that left are counted, not answers of the archive. A night lasts from noon to noon UTC.
+    """
+    from threatwalk.gate.nights import drifts
+
+    database = Settings.from_env().database
+    states = _healths(database)
+    for name, by_night in _nights(database).items():
+        nights = list(by_night.items())
+        breaker = states[name].breaker(datetime.now(UTC)) if name in states else "closed"
+        for i, (night, one) in enumerate(nights[:count]):
+            drift = drifts(one, [older for _, older in nights[i + 1 :]])
+            if as_json:
+                figures = {"fill": one.fill, "latency_s": one.latency_s, "failing": one.failing}
+                counts = {"found": one.found, "empty": one.empty, "failed": one.failed, "odd": one.odd}
+                row = {"source": name, "night": night, **counts, **figures, "drift": drift}
+                click.echo(json.dumps(row if i else {**row, "breaker": breaker}))
+                continue
+            head = f"{name:16} {night} {one.lookups:>8,} lookups, {one.failed:>6,} failed"
+            fill = "" if one.fill is None else f", {one.fill:>4.0%} found something"
+            latency = "" if one.latency_s is None else f", {one.latency_s:.1f} s"
+            said = "".join(
+                f"; {text}"
+                for text in (drift if i or breaker == "closed" else [*drift, f"breaker {breaker}"])
+            )
+            click.echo(head + fill + latency + said)
+
+
 def warn_of_terms() -> None:
     """Say on stderr where a key's terms forbid a use."""
     for f in catalog.CATALOG:
@@ -68,15 +109,26 @@ def warn_of_terms() -> None:
 
 def _healths(database: str) -> "Mapping[str, Health]":
     """How the sources fared; nothing where nobody ever asked on this machine."""
-    from threatwalk.archive.database import engine
     from threatwalk.gate.breaker import states
+
+    return _read(database, states)
+
+
+def _nights(database: str) -> "Mapping[str, Mapping[str, Night]]":
+    from threatwalk.gate.nights import nights
+
+    return _read(database, nights)
+
+
+def _read(database: str, read: "Callable[[Engine], Mapping[str, T]]") -> "Mapping[str, T]":
+    from threatwalk.archive.database import engine
 
     _, separator, file = database.partition("sqlite:///")
     if separator and not Path(file).is_file():
         return {}
     made = engine(database)
     try:
-        return states(made)
+        return read(made)
     finally:
         made.dispose()
 

@@ -45,7 +45,10 @@ def _live(gate: Gate, filters: Sequence[str], wanted: Wanted) -> World:
 
 
 def _closed(gate: Gate, name: str, wanted: Wanted) -> str | None:
-    """Why a source could answer nothing about any sample of this walk, None: it could."""
+    """Why a source could answer nothing about any sample of this walk, None: it could.
+
+    One that died is masked while its breaker is open, so that no budget goes to it; the walk after the next probe has it back.
+    """
     if catalog.known(name) is None:
         return "known from imported answers only"
     refused = {
@@ -54,4 +57,4 @@ def _closed(gate: Gate, name: str, wanted: Wanted) -> str | None:
     }
     if None not in refused:
         return min(filter(None, refused), default="it accepts nothing")
-    return gate.closed(name)
+    return gate.closed(name) or gate.resting(name)

@@ -10,6 +10,7 @@ and ends in one of four outcomes, never merged: found, empty, failed, not asked 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -24,6 +25,7 @@ from threatwalk.gate import known_good, quota, tables
 from threatwalk.gate.benign import Benign
 from threatwalk.gate.breaker import Breaker
 from threatwalk.gate.claims import Claims
+from threatwalk.gate.nights import Nights
 from threatwalk.gate.policy import Policy
 from threatwalk.gate.quota import Denied, Ledger
 from threatwalk.gate.session import SourceSession, http_client
@@ -47,6 +49,9 @@ class Caller(StrEnum):
     ANALYZE = "analyze"
     RECORD = "record"
 
+
+_WAITED: ContextVar[list[float]] = ContextVar("waited")
+"""Seconds that the lookup under way waited for its turn: they are ours, not the source's."""
 
 _RANK = {caller: rank for rank, caller in enumerate(Caller)}
 
@@ -135,6 +140,7 @@ class Gate:
         self._sources: dict[str, _Source] = {}
         self._writer = Writer(store.keep)
         self._claims = Claims(store.engine, now)
+        self._nights = Nights(store.engine, now)
         self._ledger: Ledger | None = None
         self._http: aiohttp.ClientSession | None = None
         self._researchers: asyncio.Task[None] | None = None
@@ -155,6 +161,7 @@ class Gate:
         await asyncio.gather(*flights, return_exceptions=True)
         await self._writer.close()
         await self._claims.close()
+        self._nights.keep()
         for source in self._sources.values():
             source.session.close()
         if self._http is not None:
@@ -446,11 +453,19 @@ class Gate:
     async def _asked(self, source: _Source, sample: Sample, asked_at: datetime) -> _Said:
         f = source.filter
         assert f.ask is not None and f.read is not None  # noqa: PT018 - __aenter__ took only such
+
+        def counted(outcome: Outcome, *, odd: bool = False) -> None:
+            took = (self._now() - asked_at).total_seconds() - sum(waited)
+            self._nights.count(f.name, outcome.value, max(0.0, took), odd=odd)
+
+        waited: list[float] = []
+        _WAITED.set(waited)
         try:
             raw = await _ask(f.ask, sample, source.session)
             pivots = _read(f.read, sample, raw)
         except NotKnownError as nothing:
             source.breaker.succeeded()
+            counted(Outcome.EMPTY)
             return _Said(Answer(Outcome.EMPTY, asked_at=asked_at), nothing.raw)
         except (_HeldBackError, NotInPlanError) as err:
             source.breaker.left()
@@ -458,9 +473,12 @@ class Gate:
         except (AnswerError, UnavailableError, QuotaError) as err:
             wait_s = err.retry_after_s if isinstance(err, ThrottledError) else None
             source.breaker.failed(str(err), wait_s=wait_s, final=isinstance(err, DeniedError))
+            counted(Outcome.FAILED, odd=isinstance(err, AnswerError))
             return _Said(Answer(Outcome.FAILED, asked_at=asked_at, reason=str(err)), None)
         source.breaker.succeeded()
-        return _Said(self._answer(pivots, asked_at=asked_at, archived=False), raw)
+        answer = self._answer(pivots, asked_at=asked_at, archived=False)
+        counted(answer.outcome)
+        return _Said(answer, raw)
 
     def _answer(self, pivots: list[Pivot], *, asked_at: datetime | None, archived: bool) -> Answer:
         kept, cut = capped(dict.fromkeys(pivots), self._limits.max_pivots)
@@ -484,6 +502,7 @@ class Gate:
                 source.spent = f"the {denied.span}'s quota is spent for {_hours(denied.wait_s)}"
                 raise _HeldBackError(f"{source.filter.name}: {source.spent}")
             await self._sleep(denied.wait_s)
+            _WAITED.get().append(denied.wait_s)
             again = True
         raise _HeldBackError(f"{source.filter.name}: {rests}")
 
