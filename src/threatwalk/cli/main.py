@@ -44,6 +44,7 @@ COMMANDS = {
     "analyze": "desk:analyze",
     "publish": "publish:publish",
     "trace": "trace:trace",
+    "metrics": "metrics:metrics",
     # whole runs
     "run": "runs:run",
     "demo": "runs:demo",

@@ -221,6 +221,21 @@ class Queue:
         with database.transaction(self._engine, write=False) as connection:
             return {State(state): count for state, count in connection.execute(query)}
 
+    def oldest(self) -> datetime | None:
+        """When the oldest open indicator was added; None: none is open."""
+        query = sa.select(sa.func.min(indicators.c.added_us)).where(_is_open)
+        with database.transaction(self._engine, write=False) as connection:
+            return _time(connection.scalar(query))
+
+    def finished_since(self, moment: datetime) -> dict[State, int]:
+        """The number of indicators that were finished at `moment` or later, by state."""
+        columns = indicators.c.state, sa.func.count()
+        query = (
+            sa.select(*columns).where(indicators.c.finished_us >= _us(moment)).group_by(indicators.c.state)
+        )
+        with database.transaction(self._engine, write=False) as connection:
+            return {State(state): count for state, count in connection.execute(query)}
+
     def _as_owner(self, id: int, owner: str, values: dict[str, Any]) -> sa.Row[Any]:  # noqa: A002
         """One guarded update: the row must still be leased to `owner`, even if the lease ran out."""
         mine = (
