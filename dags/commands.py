@@ -1,30 +1,116 @@
-"""What the five DAGs share: the assets that link them, and one way to run a command.
+"""What the five DAGs share: the assets that link them, one way to run a command, and one to call for people.
 
 A task is a `threatwalk` command. What a person typed into the trigger form reaches it as the environment
-variable THREATWALK_SET (JSON, dotted parameter -> value), never inside a shell template; a source's key
-reaches it from the Airflow connection of the source's name, and only the tasks that ask sources get one.
+variable THREATWALK_SET (JSON, dotted parameter -> value), never inside a shell template; a key reaches it from
+the Airflow connection of the source's or feed's name, and only the tasks that ask for one get it.
 """
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import urllib.request
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Asset
+from airflow.sdk import Asset, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
 
+VERSION = "0.1.0"  # of threatwalk; a worker with another one refuses these DAGs' tasks
 PROJECT = Path(__file__).resolve().parent.parent
 
 REPORTS = Asset(name="reports", uri="threatwalk://reports")
 ARCHIVE = Asset(name="archive", uri="threatwalk://archive")
 MODEL = Asset(name="model", uri="threatwalk://model")
 
-KEYED_SOURCES = ("virustotal", "shodan", "otx")
-KEYS = {
-    f"THREATWALK_KEY_{source.upper()}": f"{{{{ conn.get('{source}').password if conn.get('{source}') else '' }}}}"
-    for source in KEYED_SOURCES
-}
+log = logging.getLogger(__name__)
+
+
+def sources() -> tuple[str, ...]:
+    """Every source that takes a key, used tonight or not."""
+    return (
+        *("virustotal", "passivetotal", "shodan", "censys", "otx", "mdti", "hybrid_analysis"),
+        *("urlhaus", "threatfox", "malwarebazaar", "circl_pdns"),
+    )
+
+
+def feeds() -> tuple[str, ...]:
+    """The feeds of the worker's params.yaml."""
+    path = PROJECT / os.environ.get("THREATWALK_PARAMS", "params.yaml")
+    return tuple(feed["name"] for feed in yaml.safe_load(path.read_text(encoding="utf-8"))["feeds"])
+
+
+class Command(BashOperator):
+    """A command line, with the passwords and hosts of the connections that `keys` names in its environment alone.
+
+    They are asked for when the command starts, so that they are in no rendered field, log or XCom.
+    """
+
+    def __init__(self, *, keys: Callable[[], Iterable[str]] = tuple, **options: Any) -> None:
+        super().__init__(**options)
+        self.keys = keys
+
+    def get_env(self, context: Any) -> dict[str, str]:
+        env: dict[str, str] = super().get_env(context)
+        for name in self.keys():
+            connection = context["conn"].get(name)
+            variable = name.replace("-", "_").upper()
+            if connection and connection.password:
+                env[f"THREATWALK_KEY_{variable}"] = connection.password
+            if connection and connection.host:
+                env[f"THREATWALK_URL_{variable}"] = connection.host
+        return env
+
+
+def command(task_id: str, line: str, *, env: dict[str, Any] | None = None, **options: Any) -> Command:
+    """A task that runs one command line in the project's folder; `line` is a constant, never a template."""
+    return Command(
+        task_id=task_id,
+        bash_command=f"{line} ",  # the space keeps Airflow from reading the line as a script's file name
+        env={
+            "THREATWALK_RUN": "{{ run_id }}",
+            "THREATWALK_SET": "{{ params | tojson }}",
+            "THREATWALK_VERSION": VERSION,
+            **(env or {}),
+        },
+        append_env=True,
+        cwd=str(PROJECT),
+        do_xcom_push="output_processor" in options,  # what a command prints is for the log, which is masked
+        **options,
+    )
+
+
+def tell(text: str) -> None:
+    """Write into the log, and post `{"text": ...}` to the web hook that is the password of the connection `alerts`."""
+    log.error(text)
+    try:
+        hook = Connection.get("alerts").password
+    except AirflowNotFoundException:
+        return
+    body = json.dumps({"text": f"threatwalk: {text}"}).encode()
+    request = urllib.request.Request(hook, body, {"Content-Type": "application/json"})  # noqa: S310 - the operator's
+    try:
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+    except OSError as err:
+        log.error("nobody could be told: %s", type(err).__name__)  # noqa: TRY400 - the text may hold the hook
+
+
+def failed(context: Any) -> None:
+    """A task has failed and is not tried again."""
+    task = context["ti"]
+    tell(f"{task.dag_id}.{task.task_id} failed in run {task.run_id}; its log says why")
+
+
+def late(context: Any) -> None:
+    """A run has not ended by its deadline."""
+    run = context["dag_run"]
+    tell(f"{run['dag_id']} is not done by its deadline, in run {run['dag_run_id']}")
+
 
 DEFAULTS: dict[str, Any] = {
     "owner": "threatwalk",
@@ -32,20 +118,5 @@ DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(minutes=5),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(hours=1),
+    "on_failure_callback": failed,
 }
-
-
-def command(task_id: str, line: str, *, env: dict[str, str] | None = None, **options: Any) -> BashOperator:
-    """A task that runs one command line in the project's folder; `line` is a constant, never a template."""
-    return BashOperator(
-        task_id=task_id,
-        bash_command=f"{line} ",  # the space keeps Airflow from reading the line as a script's file name
-        env={
-            "THREATWALK_RUN": "{{ run_id }}",
-            "THREATWALK_SET": "{{ params | tojson }}",
-            **(env or {}),
-        },
-        append_env=True,
-        cwd=str(PROJECT),
-        **options,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param, dag
 
-from commands import ARCHIVE, DEFAULTS, KEYS, REPORTS, command
+from commands import ARCHIVE, DEFAULTS, REPORTS, command, sources
 
 DOC = """
 ### record: what the sources answer
@@ -44,7 +44,7 @@ is never stored as an answer, so a repeat asks only what is still open.
     },
 )
 def record() -> None:
-    command("record", "threatwalk record", env=KEYS, outlets=[ARCHIVE])
+    command("record", "threatwalk record", keys=sources, outlets=[ARCHIVE])
 
 
 record()

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from threatwalk import __version__
+
 ROOT = Path(__file__).parents[2]
 PROBE = """
 import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
-import airflow.sdk, airflow.providers.standard.operators.bash
+import airflow.sdk, airflow.providers.standard.operators.bash, airflow.providers.standard.operators.hitl
 from airflow.sdk.definitions.dag import DAG
 found = {}
 for name in ("collect", "record", "retrain", "promote", "analyze"):
@@ -24,7 +26,17 @@ for name in ("collect", "record", "retrain", "promote", "analyze"):
     found[dag.dag_id] = {
         "seconds": seconds,
         "tasks": [t.task_id for t in dag.topological_sort()],
-        "commands": {t.task_id: t.bash_command for t in dag.tasks},
+        "commands": {t.task_id: t.bash_command for t in dag.tasks if hasattr(t, "bash_command")},
+        "env": {t.task_id: {k: str(v) for k, v in t.env.items()} for t in dag.tasks if hasattr(t, "env")},
+        "keys": {t.task_id: sorted(t.keys()) for t in dag.tasks if hasattr(t, "keys")},
+        "mapped": [t.task_id for t in dag.tasks if t.get_closest_mapped_task_group() is not None],
+        "pushes": [t.task_id for t in dag.tasks if hasattr(t, "keys") and t.do_xcom_push],
+        "upstream": {t.task_id: sorted(t.upstream_task_ids) for t in dag.tasks},
+        "rules": {t.task_id: str(t.trigger_rule) for t in dag.tasks},
+        "callbacks": {t.task_id: [c.__name__ for c in t.on_failure_callback] for t in dag.tasks},
+        "deadlines": [[d.interval.total_seconds(), d.callback.path] for d in dag.deadline or []],
+        "waits": {t.task_id: [t.response_timeout.days, t.retries, t.defaults] for t in dag.tasks
+                  if hasattr(t, "response_timeout")},
         "queues": {t.task_id: t.queue for t in dag.tasks},
         "outlets": [a.name for t in dag.tasks for a in t.outlets],
         "schedule": str(dag.timetable),
@@ -32,7 +44,8 @@ for name in ("collect", "record", "retrain", "promote", "analyze"):
         "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "owner": dag.owner,
         "max_active_runs": dag.max_active_runs, "catchup": dag.catchup,
     }
-print(json.dumps({"dags": found, "heavy": [m for m in ("torch", "mlflow", "threatwalk") if m in sys.modules]}))
+import commands
+print(json.dumps({"dags": found, "version": commands.VERSION, "sources": commands.sources(), "feeds": commands.feeds(), "heavy": [m for m in ("torch", "mlflow", "threatwalk") if m in sys.modules]}))
 """
 
 
@@ -42,6 +55,7 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> dict:
     env = os.environ | {
         "AIRFLOW_HOME": str(tmp_path_factory.mktemp("airflow")),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Tokyo",
     }
     argv = [sys.executable, "-W", "ignore", "-c", PROBE, str(ROOT / "dags")]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
@@ -93,6 +107,71 @@ def test_every_dag_is_documented_owned_and_runs_once_at_a_time(probe: dict, name
     assert "threatwalk" in dag["tags"]
     assert dag["max_active_runs"] == 1
     assert not dag["catchup"]
+
+
+def test_a_task_that_fails_for_good_is_told_about(probe: dict) -> None:
+    for dag in probe["dags"].values():
+        assert set(map(tuple, dag["callbacks"].values())) == {("failed",)}
+
+
+def test_a_late_night_alerts(probe: dict) -> None:
+    assert probe["dags"]["analyze"]["deadlines"] == [[6 * 3600, "commands.late"]]
+
+
+def test_the_schedule_is_in_the_time_zone_of_this_airflow(probe: dict) -> None:
+    assert "Asia/Tokyo" in probe["dags"]["analyze"]["schedule"]
+    assert "Asia/Tokyo" in probe["dags"]["collect"]["schedule"]
+
+
+def test_analyze_maps_workers_over_shards_and_a_failed_one_fails_the_night(probe: dict) -> None:
+    dag = probe["dags"]["analyze"]
+
+    assert dag["mapped"] == ["walk.analyze"]
+    assert dag["upstream"] == {
+        "shards": [],
+        "walk.analyze": ["shards"],
+        "publish": ["walk.analyze"],
+        "night": ["publish", "walk.analyze"],
+    }
+    assert dag["rules"]["publish"].lower().endswith("all_done")
+    assert dag["rules"]["night"].lower().endswith("none_failed")
+
+
+def test_promote_asks_a_person_once_and_moves_nothing_without(probe: dict) -> None:
+    dag = probe["dags"]["promote"]
+
+    assert dag["upstream"] == {"judge": [], "approve": ["judge"], "promote": ["approve"]}
+    assert dag["rules"]["promote"].lower().endswith("all_success")
+    assert dag["waits"] == {"approve": [3, 0, None]}  # nobody's silence is an approval
+
+
+def test_keys_come_from_connections_and_stand_in_no_rendered_field(probe: dict) -> None:
+    import yaml
+
+    from threatwalk.sources import catalog
+
+    keyed = {f.name for f in catalog.CATALOG if f.needs_key or f.takes_key}
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+    assert set(probe["sources"]) == keyed
+    assert probe["dags"]["record"]["keys"]["record"] == sorted(keyed)
+    assert probe["dags"]["analyze"]["keys"] == {
+        "shards": [],
+        "walk.analyze": sorted(keyed),
+        "publish": ["taxii"],
+    }
+    assert probe["dags"]["collect"]["keys"]["collect"] == sorted(feed["name"] for feed in raw["feeds"])
+    pushed = {name: dag["pushes"] for name, dag in probe["dags"].items() if dag["pushes"]}
+    assert pushed == {"analyze": ["shards"], "promote": ["judge"]}  # what they print holds no key
+    for dag in probe["dags"].values():
+        for env in dag["env"].values():
+            assert not any("conn" in value for value in env.values())
+
+
+def test_a_command_knows_the_version_of_its_dag(probe: dict) -> None:
+    assert probe["version"] == __version__
+    for dag in probe["dags"].values():
+        assert {env["THREATWALK_VERSION"] for env in dag["env"].values()} == {__version__}
 
 
 def test_no_command_holds_a_template(probe: dict) -> None:

@@ -45,10 +45,12 @@ class Airflow:
         tasks: list[dict[str, Any]] = answer["task_instances"]
         return tasks
 
-    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int) -> str:
-        """The last lines that a task's command printed."""
-        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{max(attempt, 1)}"
-        content = self._call("GET", path, headers={"Accept": "application/json"})["content"]
+    def log(self, dag_id: str, run_id: str, task: dict[str, Any]) -> str:
+        """The last lines that the command of a task instance printed."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task['task_id']}/logs/{max(task['try_number'], 1)}"
+        content = self._call(
+            "GET", path, params={"map_index": task["map_index"]}, headers={"Accept": "application/json"}
+        )["content"]
         said = [
             str(line.get("event", ""))
             for line in content
@@ -69,7 +71,9 @@ class Airflow:
             run = self.newest_run(dag_id)
             if run is not None:
                 for task in self.tasks(dag_id, run["dag_run_id"]):
-                    name, state = task["task_id"], task["state"] or "waiting"
+                    number = task["map_index"]
+                    name = task["task_id"] if number < 0 else f"{task['task_id']}[{number}]"
+                    state = task["state"] or "waiting"
                     if told.get(name) != state and state in {"running", "success", "failed", "up_for_retry"}:
                         took = (
                             f" in {task['duration']:.0f} s" if state == "success" and task["duration"] else ""
@@ -77,7 +81,7 @@ class Airflow:
                         tell(f"{dag_id}.{name}: {state}{took}")
                     told[name] = state
                     if state in {"failed", "up_for_retry"}:
-                        why = self.log(dag_id, run["dag_run_id"], name, task["try_number"])
+                        why = self.log(dag_id, run["dag_run_id"], task)
                         raise DataError(f"{dag_id}.{name} failed: {why}")
                 if run["state"] == "success":
                     return str(run["dag_run_id"])

@@ -27,7 +27,7 @@ VALUES: dict[str, Any] = {
     "record.questions": 20000,
     "train.selective.episodes": 6000,  # two hundred reports are soon learned
 }
-TIMEOUTS_S = {"collect": 120, "record": 400, "retrain": 600, "promote": 120, "analyze": 240}
+TIMEOUTS_S = {"collect": 120, "record": 400, "retrain": 600, "promote": 240, "analyze": 300}
 
 
 def demo(home: Path, ports: Ports, project: Path) -> dict[str, Any]:

@@ -1,0 +1,215 @@
+"""The DAGs run by `dag.test()`, with a stand-in for `threatwalk` that notes how it was called.
+
+One process runs all cases, because Airflow's database and imports cost most of the time.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+KEY = "canary-5f0c1d"
+STAND_IN = """#!{python}
+import json, os, sys
+with open(os.environ["CALLS"], "a") as file:
+    env = {{k: v for k, v in os.environ.items() if k.startswith("THREATWALK_")}}
+    file.write(json.dumps({{"line": sys.argv[1:], "env": env}}) + "\\n")
+if os.environ.get("FAIL") and os.environ["FAIL"] in (os.environ.get("THREATWALK_SHARD"), sys.argv[-1]):
+    sys.exit(75)
+if sys.argv[1:] == ["queue", "shards"]:
+    print(os.environ.get("SHARDS", "[]"))
+elif sys.argv[1:] == ["promote", "--judge"]:
+    print(os.environ["JUDGED"])
+else:
+    print("a key in a log:", os.environ.get("THREATWALK_KEY_VIRUSTOTAL"))
+"""
+PROBE = """
+import importlib, json, os, sys
+from datetime import datetime
+from airflow.utils.db import initdb
+initdb()
+sys.path.insert(0, os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+asked = []
+def wait(self, context):
+    asked.append(self.task_id)
+    answer = json.loads(os.environ["ANSWER"])
+    if "responded_at" in answer:
+        answer["responded_at"] = datetime.fromisoformat(answer["responded_at"])
+    return self.execute_complete(context, answer)
+ApprovalOperator.execute = wait  # what the scheduler does once a person has answered
+done = {}
+for case, (name, env) in json.loads(sys.argv[1]).items():
+    calls = os.environ["CALLS"] = os.path.join(os.environ["AIRFLOW_HOME"], case)
+    os.environ.update(env)
+    dag = getattr(importlib.import_module(name), name)()
+    dag.deadline = None  # dag.test() of Airflow 3.3 cannot look one up that the scheduler has not stored
+    for task in dag.tasks:
+        task.retries = 0
+    run = dag.test()
+    states = {}
+    for ti in run.get_task_instances():
+        states.setdefault(ti.task_id, []).append(str(ti.state))
+    done[case] = {"run": str(run.state), "tasks": states,
+                  "calls": [json.loads(line) for line in open(calls)] if os.path.exists(calls) else []}
+    for key in env:
+        del os.environ[key]
+import commands
+commands.late({"dag_run": {"dag_id": "analyze", "dag_run_id": "last-night"}, "deadline": {}})
+print("\\n" + json.dumps({"done": done, "asked": asked}))
+"""
+
+
+def _answer(option: str) -> str:
+    answered = {"chosen_options": [option], "params_input": {}, "responded_at": "2026-01-01T00:00:00+00:00"}
+    return json.dumps(answered | {"responded_by_user": {"id": "7", "name": "A. Analyst"}, "timedout": False})
+
+
+def _judged(move: str | None, approval: str) -> str:
+    return json.dumps({"move": move, "reason": "it is better", "approval": approval})
+
+
+CASES = {
+    "collect": ("collect", {}),
+    "record": ("record", {}),
+    "retrain": ("retrain", {}),
+    "night": ("analyze", {"SHARDS": '["1/2", "2/2"]'}),
+    "quiet": ("analyze", {"SHARDS": "[]"}),
+    "outage": ("analyze", {"SHARDS": '["1/2", "2/2"]', "FAIL": "2/2"}),
+    "gate": ("promote", {"JUDGED": _judged("1-2-selective", "gate")}),
+    "stays": ("promote", {"JUDGED": _judged(None, "person")}),
+    "approved": ("promote", {"JUDGED": _judged("1-2-selective", "person"), "ANSWER": _answer("Approve")}),
+    "rejected": ("promote", {"JUDGED": _judged("1-2-selective", "person"), "ANSWER": _answer("Reject")}),
+    "silence": (
+        "promote",
+        {
+            "JUDGED": _judged("1-2-selective", "person"),
+            "ANSWER": json.dumps({"error": "timed out", "error_type": "timeout"}),
+        },
+    ),
+}
+
+
+class _Hook(BaseHTTPRequestHandler):
+    told: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.told.append(json.loads(body)["text"])
+        self.send_response(200)
+        self.end_headers()
+
+
+@pytest.fixture(scope="module")
+def hook() -> Iterator[str]:
+    """A web hook on loopback; what it is told is kept in `_Hook.told`."""
+    server = HTTPServer(("127.0.0.1", 0), _Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hook"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, hook: str) -> dict:
+    home = tmp_path_factory.mktemp("airflow")
+    stand_in = home / "bin" / "threatwalk"
+    stand_in.parent.mkdir()
+    stand_in.write_text(STAND_IN.format(python=sys.executable))
+    stand_in.chmod(0o755)
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("THREATWALK_", "AIRFLOW_"))} | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW_CONN_VIRUSTOTAL": json.dumps({"conn_type": "generic", "password": KEY}),
+        "AIRFLOW_CONN_CIRCL": json.dumps({"conn_type": "generic", "password": "of-the-feed"}),
+        "AIRFLOW_CONN_TAXII": json.dumps({"conn_type": "generic", "host": "https://t.example/c/1/"}),
+        "AIRFLOW_CONN_ALERTS": json.dumps({"conn_type": "generic", "password": hook}),
+        "NO_PROXY": "127.0.0.1",
+        "PATH": f"{stand_in.parent}:{os.environ['PATH']}",
+    }
+    argv = [sys.executable, "-W", "ignore", "-c", PROBE, json.dumps(CASES)]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    logs = done.stdout + done.stderr + "".join(p.read_text() for p in home.rglob("*.log"))
+    return json.loads(done.stdout.splitlines()[-1]) | {"logs": logs, "home": home}
+
+
+def _calls(ran: dict, case: str, *line: str) -> list[dict]:
+    return [call["env"] for call in ran["done"][case]["calls"] if call["line"][: len(line)] == list(line)]
+
+
+@pytest.mark.parametrize("case", ["collect", "record", "retrain", "night", "quiet", "gate", "approved"])
+def test_a_run_in_which_every_command_ends_well_is_a_success(ran: dict, case: str) -> None:
+    assert ran["done"][case]["run"] == "success"
+
+
+def test_each_shard_has_a_worker_and_the_run_is_published_once(ran: dict) -> None:
+    assert sorted(env["THREATWALK_SHARD"] for env in _calls(ran, "night", "analyze")) == ["1/2", "2/2"]
+    [published] = _calls(ran, "night", "publish", "taxii", "--run")
+    assert published["THREATWALK_URL_TAXII"] == "https://t.example/c/1/"
+
+
+def test_an_empty_queue_starts_no_worker(ran: dict) -> None:
+    assert _calls(ran, "quiet", "analyze") == []
+
+
+def test_a_shard_that_failed_makes_the_night_a_failure_and_the_rest_is_published(ran: dict) -> None:
+    assert ran["done"]["outage"]["run"] == "failed"
+    assert sorted(ran["done"]["outage"]["tasks"]["walk.analyze"]) == ["failed", "success"]
+    assert len(_calls(ran, "outage", "publish")) == 1
+
+
+def test_keys_reach_the_commands_that_ask_and_no_log(ran: dict) -> None:
+    assert _calls(ran, "record", "record")[0]["THREATWALK_KEY_VIRUSTOTAL"] == KEY
+    assert _calls(ran, "night", "analyze")[0]["THREATWALK_KEY_VIRUSTOTAL"] == KEY
+    assert _calls(ran, "collect", "collect")[0]["THREATWALK_KEY_CIRCL"] == "of-the-feed"
+    assert not any("THREATWALK_KEY_VIRUSTOTAL" in env for env in _calls(ran, "collect", "collect"))
+    assert not any("KEY" in name for env in _calls(ran, "retrain") for name in env)
+    assert KEY not in (ran["home"] / "airflow.db").read_bytes().decode(
+        "latin-1"
+    )  # XCom, rendered fields, logs
+
+
+def test_with_the_gate_alone_nobody_is_asked_and_only_what_was_judged_is_moved(ran: dict) -> None:
+    [env] = [call["env"] for call in ran["done"]["gate"]["calls"] if call["line"] == ["promote"]]
+
+    assert (env["THREATWALK_JUDGED"], env["THREATWALK_APPROVED_BY"]) == ("1-2-selective", "")
+
+
+def test_an_approval_carries_the_name_of_the_person(ran: dict) -> None:
+    [env] = [call["env"] for call in ran["done"]["approved"]["calls"] if call["line"] == ["promote"]]
+
+    assert env["THREATWALK_APPROVED_BY"] == "A. Analyst"
+    assert ran["asked"] == ["approve"] * 3
+
+
+@pytest.mark.parametrize(
+    ("case", "state", "approval"),
+    [("stays", "success", "skipped"), ("rejected", "success", "success"), ("silence", "failed", "failed")],
+)
+def test_without_an_approval_nothing_is_moved(ran: dict, case: str, state: str, approval: str) -> None:
+    done = ran["done"][case]
+
+    assert [call["line"] for call in done["calls"]] == [["promote", "--judge"]]
+    assert (done["run"], done["tasks"]["approve"]) == (state, [approval])
+
+
+def test_people_are_told_of_every_task_that_failed_and_of_a_late_night(ran: dict) -> None:
+    told = [" ".join(text.split()[:3]) for text in _Hook.told]
+
+    assert told == [
+        "threatwalk: analyze.walk.analyze failed",
+        "threatwalk: promote.approve failed",
+        "threatwalk: analyze is",
+    ]
