@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from airflow.sdk import Param, chain, dag
 
 from commands import ARCHIVE, DEFAULTS, MODEL, command
@@ -22,6 +24,8 @@ Rerun any dataset by hand: check out its tag, then `dvc pull && dvc repro`.
 **Next:** the asset `model` starts *promote*.
 """
 
+# Where the GPUs are; on a cluster without, name another queue for every part of Airflow: no worker would take it.
+GPU = os.environ.get("THREATWALK_TRAIN_QUEUE", "gpu")
 STAGES = ("ingest", "split", "contract", "compile", "train", "evaluate")
 
 
@@ -83,13 +87,20 @@ STAGES = ("ingest", "split", "contract", "compile", "train", "evaluate")
             title="Devices",
             description="GPUs (or processes on CPU) to train on. Empty: as params.yaml says.",
         ),
+        "train.strategy": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "auto", "ddp"],
+            title="Strategy",
+            description="ddp: all devices learn one network together. Empty: as params.yaml says.",
+        ),
     },
 )
 def retrain() -> None:
     opened = command("open", "threatwalk run open")
     stages = [
         command(
-            stage, f"threatwalk run stage {stage}", retries=0, queue="gpu" if stage == "train" else "default"
+            stage, f"threatwalk run stage {stage}", retries=0, queue=GPU if stage == "train" else "default"
         )
         for stage in STAGES
     ]
