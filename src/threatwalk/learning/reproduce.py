@@ -45,12 +45,12 @@ def bands(files: Sequence[Path], column: str) -> Band:
 
 
 def crossing(lower: Band, upper: Band) -> int | None:
-    """The episode from which `upper` stays above `lower`; None where it does not end above it."""
+    """The episode from which `upper` stays above `lower`; None where that is not a tenth of all before the end."""
     grid = np.linspace(
         max(lower.episodes[0], upper.episodes[0]), min(lower.episodes[-1], upper.episodes[-1]), _GRID
     )
     above = np.interp(grid, upper.episodes, upper.mean) > np.interp(grid, lower.episodes, lower.mean)
-    if not above[-1]:
+    if not above[-_GRID // 10 :].all():
         return None
     below = np.flatnonzero(~above)
     return int(grid[below[-1] + 1]) if len(below) else int(grid[0])
@@ -61,7 +61,7 @@ def verdict(simple: Band, deep: Band, *, name: str = "the simple one") -> str:
     at, end = crossing(simple, deep), int(min(simple.episodes[-1], deep.episodes[-1]))
     ends = f"at {end:,} episodes the deep agent has {deep.mean[-1]:+.3f}, {name} {simple.mean[-1]:+.3f}"
     if at is None:
-        return f"The crossing does not appear: the deep agent does not end above {name}; {ends}."
+        return f"The crossing does not appear: the deep agent does not stay above {name}; {ends}."
     if at <= simple.episodes[0] + 1:
         return f"The crossing does not appear: the deep agent is above {name} from the first; {ends}."
     return f"The deep agent stays above {name} from about {at:,} episodes on (the paper: {PAPERS_CROSSING:,}); {ends}."
@@ -92,6 +92,7 @@ def figure8(agents: Mapping[str, Mapping[str, Band]], path: Path) -> None:
         axes.set_xlim(0, max(columns[column].episodes[-1] for columns in agents.values()))
         axes.set_title(title)
         axes.set_xlabel("episodes")
+        axes.xaxis.set_major_formatter(lambda episodes, _: f"{episodes / 1000:g}k")
         axes.grid(alpha=0.2)
     panels[0].set_ylabel("reward, eq. (4), clipped at −1")
     panels[0].legend(fontsize="small")

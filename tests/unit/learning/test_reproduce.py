@@ -31,8 +31,12 @@ def test_the_crossing_is_where_the_deep_agent_rises_above_for_good():
 
 @pytest.mark.parametrize(
     ("deep", "said"),
-    [(np.full(101, 0.4), "does not end above"), (np.full(101, 0.6), "from the first")],
-    ids=["never above", "always above"],
+    [
+        (np.full(101, 0.4), "does not stay above"),
+        (np.where(EPISODES > 950, 0.6, 0.4), "does not stay above"),
+        (np.full(101, 0.6), "from the first"),
+    ],
+    ids=["never above", "only at the very end", "always above"],
 )
 def test_without_a_crossing_it_says_so(deep: np.ndarray, said: str):
     assert said in verdict(band(np.full(101, 0.5)), band(deep))
