@@ -16,7 +16,7 @@ import structlog
 from threatwalk.analysis.analysis import Analysis
 from threatwalk.analysis.walk import Accepts, analyze
 from threatwalk.desk import result
-from threatwalk.desk.queue import ATTEMPTS, Indicator, Queue, Wanted
+from threatwalk.desk.queue import ATTEMPTS, DIED, Indicator, Queue, Wanted
 from threatwalk.desk.shown import prose
 from threatwalk.errors import BusyError, StoreError
 from threatwalk.learning.policy import Policy, action_of
@@ -104,6 +104,9 @@ class Desk:
             for indicator in self._tried:
                 with suppress(BusyError):
                     self._queue.fail(indicator.id, self._owner, self._night.errors[indicator.id])
+        while self._queue.given_up:
+            self._night.failed += 1
+            self._night.errors[self._queue.given_up.pop()] = DIED
         return self._night
 
     async def _work(self, left: list[int]) -> None:

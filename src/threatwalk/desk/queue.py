@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from threatwalk.archive import database
 from threatwalk.errors import BusyError
@@ -21,6 +21,7 @@ from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 
 ATTEMPTS = 5
+DIED = "its worker did not come back"
 
 
 class State(StrEnum):
@@ -113,6 +114,7 @@ class Queue:
     def __init__(self, engine: sa.Engine, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._engine = engine
         self._clock = clock
+        self.given_up: list[int] = []  # by this object's claims: their last worker died
         database.ensure(engine, "queue", [indicators])
 
     @classmethod
@@ -153,9 +155,10 @@ class Queue:
         }
         chosen = indicators.c.id.in_(sa.select(first.c.id))
         with database.transaction(self._engine) as connection:
-            connection.execute(self._give_up(expired, "its worker did not come back"))
+            spent = connection.execute(self._give_up(expired)).scalars().all()
             rows = connection.execute(indicators.update().where(chosen).values(lease).returning(indicators))
             claimed = [_indicator(row) for row in rows]
+        self.given_up.extend(spent)
         return sorted(claimed, key=lambda one: (-one.wanted.priority, one.id))
 
     def renew(self, id: int, owner: str, lease_s: float) -> None:  # noqa: A002
@@ -251,10 +254,10 @@ class Queue:
             raise BusyError(f"indicator {id} is not leased to {owner} any more; another worker has it")
         return row
 
-    def _give_up(self, expired: sa.ColumnElement[bool], reason: str) -> sa.Update:
+    def _give_up(self, expired: sa.ColumnElement[bool]) -> ReturningUpdate[tuple[int]]:
         spent = expired & (indicators.c.attempts >= ATTEMPTS)
-        failed = {"state": State.FAILED.value, "reason": reason, "finished_us": self._now_us()}
-        return indicators.update().where(spent).values(failed | _UNLEASED)
+        failed = {"state": State.FAILED.value, "reason": DIED, "finished_us": self._now_us()}
+        return indicators.update().where(spent).values(failed | _UNLEASED).returning(indicators.c.id)
 
     def _insert(self, row: dict[str, Any]) -> ReturningInsert[tuple[int]]:
         if self._engine.dialect.name == "postgresql":

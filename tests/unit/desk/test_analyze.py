@@ -162,6 +162,18 @@ async def test_what_always_fails_is_given_up_and_the_night_ends(office: Office) 
     assert (await office.night(policy=Broken())).failed == 0
 
 
+async def test_an_indicator_whose_workers_all_died_is_a_failure_of_the_night_that_gives_it_up(
+    office: Office,
+) -> None:
+    for _ in range(ATTEMPTS):
+        [taken] = office.queue.claim(1, "dies", 60)
+        office.clock.now += timedelta(seconds=61)
+    night = await office.night()
+
+    assert (night.analysed, night.failed, night.errors) == (2, 1, {taken.id: "its worker did not come back"})
+    assert (await office.night()).failed == 0
+
+
 async def test_a_night_without_sources_ends_and_says_so_and_the_next_one_tries_again(office: Office) -> None:
     async def dead(name: str, s: Sample) -> Answer:
         return Answer(Outcome.FAILED, asked_at=MOMENT, reason="connection refused")
