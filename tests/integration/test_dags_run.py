@@ -66,7 +66,11 @@ for case, (name, env) in json.loads(sys.argv[1]).items():
         del os.environ[key]
 import commands
 commands.late({"dag_run": {"dag_id": "analyze", "dag_run_id": "last-night"}, "deadline": {}})
-print("\\n" + json.dumps({"done": done, "asked": asked}))
+from airflow.models.deadline_alert import DeadlineAlert
+from airflow.utils.session import create_session
+with create_session() as session:
+    alerts = [str(one.callback_def) for one in session.query(DeadlineAlert)]
+print("\\n" + json.dumps({"done": done, "asked": asked, "deadlines": alerts}))
 """
 
 
@@ -213,3 +217,8 @@ def test_people_are_told_of_every_task_that_failed_and_of_a_late_night(ran: dict
         "threatwalk: promote.approve failed",
         "threatwalk: analyze is",
     ]
+
+
+def test_the_deadline_lies_where_the_scheduler_finds_it(ran: dict) -> None:
+    [alert] = ran["deadlines"]
+    assert "commands.late" in alert
