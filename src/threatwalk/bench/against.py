@@ -80,7 +80,7 @@ def sb3_time(data: Dataset, params: Params, seconds: float, peers: Path, say: Sa
             theirs, reached = _theirs(sb3, sb3.World(data, own, *words), exam, seconds / _ROUNDS)
             vain |= not reached
             say(
-                f"sb3_time: {ours or 0:.1f} s to {REWARD}, Stable-Baselines3 {theirs:.0f} s"
+                f"sb3_time: {f'{ours:.1f} s' if ours else 'never'} to {REWARD}, Stable-Baselines3 {theirs:.0f} s"
                 + ("" if reached else ", in vain")
             )
             ratios.append(theirs / ours if ours else 0.0)
