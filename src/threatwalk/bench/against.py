@@ -92,7 +92,7 @@ def quick(how: How) -> How:
     """Our best settings for a little, soon."""
     return replace(
         how,
-        episodes=3_000,
+        episodes=8_000,
         environments=128,
         length=2,
         passes=4,
