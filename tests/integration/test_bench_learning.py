@@ -1,15 +1,17 @@
 """`threatwalk bench learning`, tiny: every figure has its rows, whatever it measures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from threatwalk.bench import gpu
+from threatwalk.bench import episodes, gpu
 from threatwalk.bench.learning import FIGURES
 from threatwalk.bench.skill import SKILL
 from threatwalk.cli.bench import bench, learning
+from threatwalk.params import SetQ
 
 ROWS = {
     "env_steps": [("env_steps", "steps/s", ">= 1e+06"), ("env_steps.cpu", "us of one core", None)],
@@ -52,11 +54,20 @@ def test_a_figure_has_its_rows_with_their_goals(figure: str) -> None:
 
 
 @pytest.mark.parametrize("figure", sorted(COUNTED))
-def test_episodes_are_counted_until_a_bar_is_passed(figure: str) -> None:
+def test_episodes_are_counted_until_a_bar_is_passed(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("few", "some"):  # the goals stay, there is less of everything
+        settings = getattr(episodes, name)
+        monkeypatch.setattr(episodes, name, lambda how, settings=settings: _little(settings(how)))
+    monkeypatch.setattr(episodes, "_EXAM", 20)
+
     rows = run("--figure", figure, "--worlds", "1")
 
     assert [(row["figure"], row["goal"]) for row in rows] == COUNTED[figure]
     assert rows[0]["value"] is not None or str(rows[0]["unit"]).startswith("not measured: not passed in")
+
+
+def _little(how: SetQ) -> SetQ:
+    return replace(how, episodes=30, passes=2, replay=2)
 
 
 @pytest.mark.parametrize("figure", sorted(AGAINST))

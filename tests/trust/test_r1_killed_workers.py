@@ -21,8 +21,19 @@ STUCK_S = 60
 
 def worker(home: Path, number: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.trust.archived", str(home), "--owner", f"w{number}", "--forever"]
-    command += ["--pause", "0.02", "--lease", str(LEASE_S)]
+    command += ["--pause", "0.1", "--lease", str(LEASE_S)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def at_work(queue: Queue, names: list[str], rng: random.Random) -> int:
+    """The place of a worker that holds an indicator now; any where nobody begins any more."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until and queue.counts().get(State.DONE, 0) < len(queue.list()):
+        owners = {one.lease_owner for one in queue.list(State.LEASED)}
+        if busy := [place for place, name in enumerate(names) if name in owners]:
+            return rng.choice(busy)
+        time.sleep(0.02)
+    return rng.randrange(len(names))
 
 
 def overdue_s(queue: Queue) -> float:
@@ -44,12 +55,13 @@ def test_killed_workers_lose_no_indicator(trust: Trust, tmp_path: Path) -> None:
     crew = [worker(tmp_path, i) for i in range(WORKERS)]
     stuck_s = 0.0
     try:
+        names = [f"w{i}" for i in range(WORKERS)]
         for number in range(kills):
-            time.sleep(rng.uniform(0.1, 4.0))
-            place = rng.randrange(WORKERS)
+            place = at_work(queue, names, rng)
+            time.sleep(rng.uniform(0, 0.3))
             crew[place].kill()
             crew[place].wait()
-            crew[place] = worker(tmp_path, WORKERS + number)
+            crew[place], names[place] = worker(tmp_path, WORKERS + number), f"w{WORKERS + number}"
             stuck_s = max(stuck_s, overdue_s(queue))
         until = time.monotonic() + 200
         while (counts := queue.counts()) != {State.DONE: kills * each} and time.monotonic() < until:
