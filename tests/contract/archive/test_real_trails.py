@@ -103,7 +103,7 @@ def test_hubs_are_found_in_the_real_warning_lists(shared: Path) -> None:
 
 
 MEASURED = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from threatwalk.archive.store import Archive
 from threatwalk.archive.trails import import_trails
@@ -112,7 +112,9 @@ archive, begun = Archive.open(sys.argv[1]), time.process_time()
 first = import_trails(archive, Path(sys.argv[2]), lambda line: None)
 seconds = time.process_time() - begun
 again = import_trails(archive, Path(sys.argv[2]), lambda line: None)
-megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# not ru_maxrss: that also counts what the process was before it became this one, a copy of the tests' own
+(peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+megabytes = int(peak.split()[1]) / 1024
 print(json.dumps({"new": first.new, "again": again.new, "seconds": seconds, "megabytes": megabytes}))
 """
 
@@ -132,4 +134,4 @@ def test_everything_is_imported_quickly_in_little_memory_and_once(
     assert measured["new"] > 60_000
     assert measured["again"] == 0
     assert measured["seconds"] < 120  # of processor time
-    assert measured["megabytes"] < 1500
+    assert measured["megabytes"] < 400
