@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from threatwalk.learning import calibration
+from threatwalk.learning import calibration, resampled
 from threatwalk.learning.evaluate import CEILING, ORACLE, WITH_INTERVAL
+from threatwalk.learning.resampled import interval
 from threatwalk.learning.scored import REACHABLE, SCORES, Scored
 from threatwalk.learning.selective.exam import Beliefs
 from threatwalk.learning.worth import lacking
@@ -69,10 +70,7 @@ class World:
     @cached_property
     def draws(self) -> Floats:
         """(1 + B, G): how often each group counts; once each in the first row, which is the figure itself."""
-        groups = int(self.table["groups"])
-        rng = np.random.default_rng(self.seed)
-        drawn = rng.multinomial(groups, np.full(groups, 1 / groups), self.resamples)
-        return np.concatenate([np.ones((1, groups)), drawn])
+        return resampled.draws(int(self.table["groups"]), self.resamples, self.seed)
 
     @cached_property
     def scored(self) -> dict[Key, Scored]:
@@ -93,9 +91,7 @@ class World:
 
     def shared(self, group: Longs, part: NDArray[np.number], whole: NDArray[np.number]) -> Floats:
         """The sum of `part` over that of `whole`; nan where that is 0.  (n,) each -> (1 + B,)"""
-        width = self.draws.shape[1]
-        parts, wholes = (np.bincount(group, each, minlength=width) for each in (part, whole))
-        return calibration.ratio(self.draws @ parts, self.draws @ wholes)
+        return resampled.shared(self.draws, group, part, whole)
 
     def along(self, score: str) -> Floats:
         """OURS from stopping at once over BUDGETS to no budget at all.  (BUDGETS + 2, 1 + B)"""
@@ -266,10 +262,3 @@ def _row(worlds: Sequence[World], key: Key) -> dict[str, Any]:
         if score in WITH_INTERVAL:
             row[f"{score}_low"], row[f"{score}_high"] = told["low"], told["high"]
     return row
-
-
-def interval(values: Floats) -> dict[str, float | None]:
-    """The figure and 95 % of its resamples; None where it cannot be told."""
-    bounds = np.quantile(values[1:], (0.025, 0.975)) if len(values) > 1 else (np.nan, np.nan)
-    told = zip(("value", "low", "high"), (values[0], *bounds), strict=True)
-    return {name: float(one) if np.isfinite(one) else None for name, one in told}
