@@ -3,6 +3,7 @@
 ThreatwalkError
 ├── UsageError            the caller's: a wrong option, parameter or value        exit 2
 │   ├── ParamsError         params.yaml holds an unknown, missing or wrong value
+│   ├── RightError          the person's role does not allow it
 │   ├── SampleError         a text is no sample of that kind
 │   └── SettingsError       an environment variable is missing or wrong
 ├── DataError             the input's: a document, corpus or model is not what it should be   exit 1
@@ -30,6 +31,10 @@ class UsageError(ThreatwalkError):
 
 
 class ParamsError(UsageError):
+    pass
+
+
+class RightError(UsageError):
     pass
 
 

@@ -47,6 +47,11 @@ class Settings:
         return self.home / "results"
 
 
+def params_file() -> Path:
+    """params.yaml of the current folder, or the file that THREATWALK_PARAMS names."""
+    return Path(os.environ.get("THREATWALK_PARAMS", "params.yaml"))
+
+
 def key(source: str) -> str | None:
     """The API key of a source: THREATWALK_KEY_VIRUSTOTAL and so on; None where there is none."""
     return os.environ.get(f"THREATWALK_KEY_{source.upper()}") or None

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from threatwalk.archive import database
 from threatwalk.archive.ledger import Ledger, promotions
 from threatwalk.archive.store import Archive, answers
+from threatwalk.desk.edits import Edits, edits
 from threatwalk.desk.queue import Queue, indicators
+from threatwalk.desk.verdicts import Decision, Verdicts, verdicts
 from threatwalk.errors import StoreError
 from threatwalk.gate import breaker, claims, known_good, nights, quota, tables  # noqa: F401 - each has a table
 from threatwalk.sample import Kind, Sample
@@ -23,7 +25,7 @@ from threatwalk.sample import Kind, Sample
 FORMS = sorted((Path(__file__).parent / "schemas").glob("*.sql"), key=lambda path: int(path.stem))
 NAME = Sample(Kind.DOMAIN, "evil.example")
 Engines = Callable[[str], sa.Engine]
-OURS = [answers, indicators, promotions, *tables.metadata.sorted_tables]
+OURS = [answers, indicators, edits, verdicts, promotions, *tables.metadata.sorted_tables]
 
 
 @pytest.fixture
@@ -43,6 +45,8 @@ def engines() -> Iterator[Engines]:
 def open_all(engine: sa.Engine) -> tuple[Archive, Queue, Ledger]:
     """What any command does with the tables before it uses them."""
     tables.create(engine)
+    Edits(engine)
+    Verdicts(engine)
     return Archive(engine), Queue(engine), Ledger(engine)
 
 
@@ -91,6 +95,9 @@ def test_every_older_form_is_brought_up_to_date_with_its_rows(
     if path != FORMS[0]:
         assert quota.Ledger(engine).used("otx", now=datetime(2026, 5, 1, tzinfo=UTC)) == (1, 1)
         assert breaker.states(engine)["otx"].last_success == datetime(2026, 5, 1, 12, tzinfo=UTC)
+    if path == FORMS[-1]:
+        assert [one.who for one in Edits(engine).history(1)] == ["ann"]
+        assert Verdicts(engine).of(1)[NAME].decision is Decision.ACCEPTED
 
 
 def test_the_newest_form_is_written_down(tmp_path: Path, fresh: dict[str, object], engines: Engines) -> None:
@@ -105,7 +112,11 @@ def test_a_postgresql_of_the_first_form_is_brought_up_to_date(postgres_url: str,
     newest = shape(engine)
     with database.transaction(engine) as connection:
         connection.exec_driver_sql("ALTER TABLE answers DROP COLUMN answered_by")
-        connection.exec_driver_sql("UPDATE schema_version SET version = 1 WHERE component = 'archive'")
+        connection.exec_driver_sql("ALTER TABLE indicators DROP COLUMN added_by")
+        connection.exec_driver_sql("DROP INDEX runs_of_one")
+        connection.exec_driver_sql(
+            "UPDATE schema_version SET version = 1 WHERE component IN ('archive', 'queue')"
+        )
         unwritten = database.schema_version.c.component.in_(list(tables.metadata.tables))
         connection.execute(database.schema_version.delete().where(unwritten))
 
@@ -114,7 +125,9 @@ def test_a_postgresql_of_the_first_form_is_brought_up_to_date(postgres_url: str,
     assert shape(engine) == newest
 
 
-@pytest.mark.parametrize("component", ["archive", "queue", "ledger", "source_quotas", "source_health"])
+@pytest.mark.parametrize(
+    "component", ["archive", "queue", "edits", "verdicts", "ledger", "source_quotas", "source_health"]
+)
 def test_a_database_of_a_newer_program_is_refused(component: str, tmp_path: Path, engines: Engines) -> None:
     engine = engines(of_form(FORMS[-1], tmp_path))
     with database.transaction(engine) as connection:

@@ -10,13 +10,9 @@ import click
 
 from threatwalk.errors import UsageError
 from threatwalk.params import Params, load
+from threatwalk.settings import params_file
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def params_file() -> Path:
-    """params.yaml of the current folder, or the file that THREATWALK_PARAMS names."""
-    return Path(os.environ.get("THREATWALK_PARAMS", "params.yaml"))
 
 
 def values() -> dict[str, Any]:

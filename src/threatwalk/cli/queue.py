@@ -1,49 +1,78 @@
-"""Commands of the queue: put indicators in, look at them."""
+"""Commands of the queue: what the desk's pages do, in a shell. Whoever has the shell has every right."""
 
+import getpass
 import json
 import math
+import os
 import sys
+from collections.abc import Callable
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from threatwalk.cli.options import params_option
+from threatwalk.desk import pasted
 from threatwalk.desk.queue import OPEN, Indicator, Queue, State, Wanted
+from threatwalk.desk.shown import prose, shown
 from threatwalk.errors import SampleError, UsageError
 from threatwalk.params import Params
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
 from threatwalk.settings import Settings
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from threatwalk.desk.actions import Actions
+    from threatwalk.desk.rights import Person
+
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 @click.group()
 def queue() -> None:
-    """Queue indicators for the nightly analysis, and list them."""
+    """Queue indicators for the nightly analysis, look at them, and decide about what was found."""
+
+
+def _wanted_options(defaults: bool) -> Callable[[F], F]:
+    """The options of what a person asks for; without defaults, what is not given stays as it is."""
+    tlp = click.Choice([one.value for one in Tlp], case_sensitive=False)
+    pap = click.Choice([one.value for one in Pap], case_sensitive=False)
+    amber: dict[str, Any] = {"default": "amber", "show_default": True} if defaults else {}
+
+    def decorate(function: F) -> F:
+        for option in (
+            click.option("--budget", type=click.IntRange(min=1), help="Lookups; default: analyze.lookups."),
+            click.option(
+                "--priority", type=int, default=0 if defaults else None, help="The higher, the sooner."
+            ),
+            click.option(
+                "--note", default="" if defaults else None, help="Any text, kept with the indicator."
+            ),
+            click.option(
+                "--active-dns/--no-active-dns",
+                default=False if defaults else None,
+                help="Allow DNS questions about it, where its PAP does.",
+            ),
+            click.option("--pap", type=pap, **amber),
+            click.option("--tlp", type=tlp, **amber),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
 
 
 @queue.command()
+@params_option
 @click.argument("indicators", nargs=-1, metavar="KIND:VALUE...")
 @click.option("--file", "file", type=click.Path(path_type=Path), help="One indicator per line; - is stdin.")
-@click.option(
-    "--tlp",
-    type=click.Choice([one.value for one in Tlp], case_sensitive=False),
-    default="amber",
-    show_default=True,
-)
-@click.option(
-    "--pap",
-    type=click.Choice([one.value for one in Pap], case_sensitive=False),
-    default="amber",
-    show_default=True,
-)
-@click.option("--active-dns", is_flag=True, help="Allow DNS questions about it, where its PAP does.")
-@click.option("--note", default="", help="Any text, kept with the indicator.")
-@click.option("--priority", type=int, default=0, show_default=True, help="The higher, the sooner.")
-@click.option(
-    "--budget", type=click.IntRange(min=1), help="Lookups; default: analyze.lookups of params.yaml."
-)
+@_wanted_options(defaults=True)
 def add(
+    params: Params,
     indicators: tuple[str, ...],
     file: Path | None,
     tlp: str,
@@ -57,12 +86,13 @@ def add(
 
     An indicator that is queued or being analysed already is not queued again.
     """
-    samples = [_sample(text, "the command line") for text in indicators]
-    samples += _lines(file) if file else []
+    samples = [_sample(text) for text in indicators]
+    samples += pasted.samples(_text(file), str(file)) if file else []
     if not samples:
         raise UsageError("name an indicator, or a --file that holds one on each line")
     wanted = [Wanted(one, Tlp(tlp), Pap(pap), active_dns, note, priority, budget) for one in samples]
-    added = Queue.open(Settings.from_env().database).add(wanted)
+    with _desk(params) as (desk, person):
+        added = desk.add(person, wanted)
     for one, number in zip(samples, added, strict=True):
         click.echo(
             f"{one}: open already, not queued again" if number is None else f"{one}: queued as {number}"
@@ -75,7 +105,104 @@ def add(
 def list_(state: str | None, as_json: bool) -> None:
     """List the indicators in the order in which they were added."""
     for one in Queue.open(Settings.from_env().database).list(State(state) if state else None):
-        click.echo(json.dumps(_record(one), ensure_ascii=False) if as_json else _line(one))
+        click.echo(json.dumps(record(one), ensure_ascii=False) if as_json else _line(one))
+
+
+@queue.command()
+@params_option
+@click.argument("number", type=int)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def show(params: Params, number: int, as_json: bool) -> None:
+    """Show one indicator: what was asked, who changed it, and the verdicts about what was found."""
+    with _desk(params) as (desk, _):
+        one = desk.find(number)
+        edits, verdicts = desk.edits.history(number), desk.verdicts.history(number)
+    if as_json:
+        told = [
+            {"field": e.field, "before": e.before, "after": e.after, "who": e.who, "at": _iso(e.at)}
+            for e in edits
+        ]
+        decided = [
+            {"sample": str(v.sample), "decision": v.decision, "who": v.who, "at": _iso(v.at), "why": v.why}
+            for v in verdicts
+        ]
+        click.echo(json.dumps(record(one) | {"edits": told, "verdicts": decided}, ensure_ascii=False))
+        return
+    for name, value in record(one).items():
+        if value not in (None, ""):
+            click.echo(f"{name + ':':<13} {prose(str(value)) if name != 'value' else shown(one.sample)}")
+    for e in edits:
+        click.echo(f"{_iso(e.at)}  {e.who}: {e.field} {prose(str(e.before))} -> {prose(str(e.after))}")
+    for v in verdicts:
+        why = f" ({prose(v.why)})" if v.why else ""
+        click.echo(f"{_iso(v.at)}  {v.who}: {shown(v.sample)} {v.decision}{why}")
+
+
+@queue.command()
+@params_option
+@click.argument("number", type=int)
+@_wanted_options(defaults=False)
+def change(params: Params, number: int, **options: Any) -> None:
+    """Change what was asked about an indicator that waits: its tags, note, priority, budget."""
+    values = {name: value for name, value in options.items() if value is not None}
+    if not values:
+        raise UsageError("name what to change, --priority 5 for instance")
+    if "tlp" in values:
+        values["tlp"] = Tlp(values["tlp"])
+    if "pap" in values:
+        values["pap"] = Pap(values["pap"])
+    with _desk(params) as (desk, person):
+        click.echo(_line(desk.change(person, number, values)))
+
+
+@queue.command()
+@params_option
+@click.argument("number", type=int)
+def cancel(params: Params, number: int) -> None:
+    """Take an indicator that waits out of the queue."""
+    with _desk(params) as (desk, person):
+        click.echo(_line(desk.cancel(person, number)))
+
+
+@queue.command()
+@params_option
+@click.argument("number", type=int)
+@click.argument("decision", type=click.Choice(["accept", "reject", "undo"]))
+@click.argument("samples", nargs=-1, required=True, metavar="KIND:VALUE...")
+@click.option("--why", default="", help="The reason, kept with the verdict.")
+def verdict(params: Params, number: int, decision: str, samples: tuple[str, ...], why: str) -> None:
+    """Say of samples that analysis NUMBER found whether they belong to the threat.
+
+    What was accepted goes into the next dataset as a report of your own.
+    """
+    from threatwalk.desk.verdicts import Decision
+
+    decided = {"accept": Decision.ACCEPTED, "reject": Decision.REJECTED, "undo": Decision.UNDECIDED}[decision]
+    with _desk(params) as (desk, person):
+        desk.decide(person, number, [_sample(text) for text in samples], decided, why=why)
+        counted = desk.verdicts.of(number)
+    accepted = sum(v.decision is Decision.ACCEPTED for v in counted.values())
+    click.echo(f"analysis {number}: {accepted} accepted, {len(counted) - accepted} rejected")
+
+
+@queue.command()
+@params_option
+@click.argument("first", type=int)
+@click.argument("second", type=int)
+def compare(params: Params, first: int, second: int) -> None:
+    """Compare two runs of one indicator: samples added and lost, questions asked."""
+    from threatwalk.desk.comparison import compare as compared
+
+    with _desk(params) as (desk, _):
+        found = compared(desk.analysis(first), desk.analysis(second))
+    click.echo(f"{len(found.kept)} samples kept, {len(found.added)} added, {len(found.lost)} lost")
+    for mark, some in (("+", found.added), ("-", found.lost)):
+        for s in some:
+            click.echo(f"{mark} {s.kind:<8} {shown(s)}{'  (doubted now)' if s in found.doubted else ''}")
+    for one in found.asked:
+        click.echo(
+            f"{one.source}: {one.both} asked in both, {one.first} in {first} alone, {one.second} in {second}"
+        )
 
 
 @queue.command()
@@ -91,23 +218,44 @@ def shards(params: Params) -> None:
     click.echo(json.dumps([f"{number}/{count}" for number in range(1, count + 1)]))
 
 
-def _lines(file: Path) -> list[Sample]:
+@contextmanager
+def _desk(params: Params) -> "Iterator[tuple[Actions, Person]]":
+    from threatwalk.archive import database
+    from threatwalk.desk.actions import Actions
+    from threatwalk.desk.rights import EVERYTHING, Person
+    from threatwalk.gate.policy import Policy
+
+    settings = Settings.from_env()
+    engine = database.engine(settings.database)
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        yield Actions(engine, Policy(params.gate), settings.results), Person(_me(), EVERYTHING)
+    finally:
+        engine.dispose()
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"user {os.getuid()}"
+
+
+def _text(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError(f"{file} cannot be read: {err}") from err
-    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
-    return [_sample(line, f"{file}, line {number}") for number, line in lines if line and line[0] != "#"]
 
 
-def _sample(text: str, where: str) -> Sample:
+def _sample(text: str) -> Sample:
     try:
         return parse(text)
     except SampleError as err:
-        raise SampleError(f"{where}: {err}; nothing was queued") from err
+        raise SampleError(f"the command line: {err}; nothing was done") from err
 
 
-def _record(one: Indicator) -> dict[str, object]:
+def record(one: Indicator) -> dict[str, object]:
+    """An indicator as JSON has it."""
     wanted = one.wanted
     return {
         "id": one.id,
@@ -120,6 +268,7 @@ def _record(one: Indicator) -> dict[str, object]:
         "note": wanted.note,
         "priority": wanted.priority,
         "budget": wanted.budget,
+        "added_by": wanted.by,
         "attempts": one.attempts,
         "added_at": _iso(one.added_at),
         "lease_owner": one.lease_owner,

@@ -8,8 +8,8 @@ from types import FrameType
 
 import click
 
-from threatwalk.cli.options import params_file, values
-from threatwalk.settings import Settings
+from threatwalk.cli.options import values
+from threatwalk.settings import Settings, params_file
 
 PROJECT = Path(__file__).resolve().parents[3]
 

@@ -30,6 +30,7 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
     ASKED_PERSON = "asked_person"  # analysed, and a person should choose the next lookup
+    CANCELLED = "cancelled"  # a person took it out before it was claimed
 
 
 OPEN = (State.QUEUED, State.LEASED)
@@ -59,6 +60,7 @@ indicators = sa.Table(
     sa.Column("run", sa.String(200)),
     sa.Column("result", sa.Text),  # where the result was written
     sa.Column("reason", sa.Text),  # why the last attempt failed
+    sa.Column("added_by", sa.String(200)),  # null: from before it was noted
 )
 _is_open = indicators.c.state.in_([state.value for state in OPEN])
 sa.Index(
@@ -69,11 +71,12 @@ sa.Index(
     postgresql_where=sa.text("state IN ('queued', 'leased')"),
 )
 sa.Index("next_first", indicators.c.state, indicators.c.priority.desc(), indicators.c.id)
+sa.Index("runs_of_one", indicators.c.digest, indicators.c.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a person asks for. `budget` is in lookups (None: the default)."""
+    """What a person (`by`; None: unknown) asks for. `budget` is in lookups (None: the default)."""
 
     sample: Sample
     tlp: Tlp = Tlp.AMBER
@@ -82,6 +85,7 @@ class Wanted:
     note: str = ""
     priority: int = 0  # the higher, the sooner
     budget: int | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class Queue:
         self._engine = engine
         self._clock = clock
         self.given_up: list[int] = []  # by this object's claims: their last worker died
-        database.ensure(engine, "queue", [indicators])
+        database.ensure(engine, "queue", [indicators], [_with_people])
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -157,7 +161,7 @@ class Queue:
         with database.transaction(self._engine) as connection:
             spent = connection.execute(self._give_up(expired)).scalars().all()
             rows = connection.execute(indicators.update().where(chosen).values(lease).returning(indicators))
-            claimed = [_indicator(row) for row in rows]
+            claimed = [indicator(row) for row in rows]
         self.given_up.extend(spent)
         return sorted(claimed, key=lambda one: (-one.wanted.priority, one.id))
 
@@ -210,13 +214,13 @@ class Queue:
         if state is not None:
             query = query.where(indicators.c.state == state.value)
         with database.transaction(self._engine, write=False) as connection:
-            return [_indicator(row) for row in connection.execute(query)]
+            return [indicator(row) for row in connection.execute(query)]
 
     def find(self, id: int) -> Indicator | None:  # noqa: A002
         """One indicator, whatever its state; None: there is none."""
         with database.transaction(self._engine, write=False) as connection:
             row = connection.execute(sa.select(indicators).where(indicators.c.id == id)).first()
-        return None if row is None else _indicator(row)
+        return None if row is None else indicator(row)
 
     def counts(self) -> dict[State, int]:
         """The number of indicators in each state that has any."""
@@ -267,7 +271,7 @@ class Queue:
 
     def _new(self, wanted: Wanted) -> dict[str, Any]:
         return {
-            "digest": hashlib.sha256(str(wanted.sample).encode()).digest(),
+            "digest": digest(wanted.sample),
             "kind": wanted.sample.kind.value,
             "value": wanted.sample.value,
             "tlp": wanted.tlp.value,
@@ -276,6 +280,7 @@ class Queue:
             "note": wanted.note,
             "priority": wanted.priority,
             "budget": wanted.budget,
+            "added_by": wanted.by,
             "state": State.QUEUED.value,
             "attempts": 0,
             "added_us": self._now_us(),
@@ -296,7 +301,19 @@ def _time(us: int | None) -> datetime | None:
     return None if us is None else _EPOCH + timedelta(microseconds=us)
 
 
-def _indicator(row: sa.Row[Any]) -> Indicator:
+def digest(sample: Sample) -> bytes:
+    """By which the rows of one sample are found."""
+    return hashlib.sha256(str(sample).encode()).digest()
+
+
+def _with_people(connection: sa.Connection) -> None:
+    """From schema 1 to 2: who queued it, and the runs of one indicator found by its digest."""
+    connection.execute(sa.text("ALTER TABLE indicators ADD COLUMN added_by VARCHAR(200)"))
+    connection.execute(sa.text("CREATE INDEX runs_of_one ON indicators (digest, id)"))
+
+
+def indicator(row: sa.Row[Any]) -> Indicator:
+    """A row of `indicators`, read."""
     wanted = Wanted(
         Sample(Kind(row.kind), row.value),
         Tlp(row.tlp),
@@ -305,6 +322,7 @@ def _indicator(row: sa.Row[Any]) -> Indicator:
         row.note,
         row.priority,
         row.budget,
+        row.added_by,
     )
     return Indicator(
         row.id,

@@ -79,3 +79,26 @@ def test_as_many_workers_as_the_open_indicators_are_worth(
         run("add", "--file", str(tmp_path / "list.txt"))
 
     assert json.loads(run("shards", "--params", str(PARAMS)).output) == shards
+
+
+def test_an_indicator_that_waits_is_changed_and_cancelled() -> None:
+    run("add", "example.com")
+
+    assert "green" in run("change", "1", "--tlp", "green", "--priority", "5").output
+    assert "cancelled" in run("cancel", "1").output
+    shown = json.loads(run("show", "1", "--json").output)
+    assert (shown["state"], shown["tlp"], shown["priority"]) == ("cancelled", "green", 5)
+    assert [one["field"] for one in shown["edits"]] == ["tlp", "priority", "state"]
+    assert "tlp amber -> green" in run("show", "1").output
+
+
+def test_a_change_of_nothing_is_the_callers_mistake() -> None:
+    run("add", "example.com")
+
+    assert isinstance(run("change", "1").exception, UsageError)
+    assert isinstance(run("cancel", "7").exception, UsageError)
+
+
+def test_active_dns_needs_a_pap_that_allows_it() -> None:
+    assert isinstance(run("add", "example.com", "--active-dns").exception, UsageError)
+    assert "queued as 1" in run("add", "example.com", "--active-dns", "--pap", "green").output
