@@ -132,6 +132,26 @@ def test_collect_goes_on_after_a_feed_that_is_unreachable_and_then_says_so(
     assert done.exception.exit_code == 75
 
 
+def test_collect_of_a_month_takes_dated_feeds_alone(feed: Path, tmp_path: Path) -> None:
+    (feed / "manifest.json").write_text(json.dumps({UUID: {"date": "2020-01-02", "timestamp": 1}}))
+    params = feed_params(tmp_path, osint=feed)
+    text = params.read_text()
+    params.write_text(
+        text.replace("feeds:", f"feeds:\n  - {{name: inbox, form: folder, url: {feed}, tlp: clear}}")
+    )
+
+    empty = run(collect, "--params", params, "--month", "2020-02")
+    done = run(collect, "--params", params, "--month", "2020-01")
+
+    assert "inbox: a folder does not say" in done.stderr
+    assert "osint: 0 listed, 0 fetched" in empty.stdout
+    assert "osint: 1 listed, 1 fetched" in done.stdout
+    assert isinstance(
+        run(collect, "--params", params, "--month", "2020-01", "--feed", "inbox").exception, UsageError
+    )
+    assert run(collect, "--params", params, "--month", "2020-13").exit_code == 2
+
+
 def test_collect_of_an_unknown_feed_is_the_users_error(feed: Path, tmp_path: Path) -> None:
     done = run(collect, "--params", feed_params(tmp_path, osint=feed), "--feed", "other")
 

@@ -71,7 +71,8 @@ class Misp(HttpServer):
                     one
                     for _, one in sorted(self.events.items())
                     if one["published"] and int(one["publish_timestamp"]) >= since
-                ]
+                    and asked.get("from", "") <= one["date"] <= asked.get("to", "9")
+                ]  # fmt: skip
                 begin = (asked["page"] - 1) * asked["limit"]
                 return {"response": [{"Event": one} for one in found[begin : begin + asked["limit"]]]}
         return {}
@@ -87,9 +88,9 @@ def misp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Misp]:
     made.close()
 
 
-async def collect(misp: Misp, home: Path, key: str | None = KEY) -> Synced:
+async def collect(misp: Misp, home: Path, key: str | None = KEY, month: str | None = None) -> Synced:
     feed = Feed("our-misp", Form.MISP_SERVER, misp.url, "green")
-    return await sync(feed, reports=home / "reports", quarantined=home / "quarantine", key=key)
+    return await sync(feed, reports=home / "reports", quarantined=home / "quarantine", key=key, month=month)
 
 
 def kept(home: Path) -> dict[str, Document]:
@@ -109,6 +110,22 @@ async def test_all_pages_of_published_events_are_kept_as_reports(misp: Misp, tmp
         uuid(3), "CIRCL", "100003", "Threat 3",
     )  # fmt: skip
     assert [asked["page"] for _, path, asked in misp.asked if path == "/events/restSearch"] == [1, 2, 3, 4]
+
+
+async def test_a_month_is_searched_by_its_days_and_a_later_run_sees_the_rest(
+    misp: Misp, tmp_path: Path
+) -> None:
+    misp.publish(1, 100_001, "evil.com", date="2016-02-01")
+    misp.publish(2, 100_002, "evil.com", date="2016-02-29")
+    misp.publish(3, 100_003, "evil.com", date="2016-03-01")
+
+    done = await collect(misp, tmp_path, month="2016-02")
+    again = await collect(misp, tmp_path, month="2016-02")
+
+    assert (done.listed, done.fetched, done.withdrawn) == (2, 2, 0)
+    assert (again.listed, again.fetched) == (2, 0)
+    assert kept(tmp_path).keys() == {f"{uuid(1)}.json", f"{uuid(2)}.json"}
+    assert (await collect(misp, tmp_path)).fetched == 3
 
 
 async def test_nothing_is_ever_written(misp: Misp, tmp_path: Path) -> None:

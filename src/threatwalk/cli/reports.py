@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,18 @@ def shown(text: str) -> str:
 
 @click.command()
 @click.option("--feed", "name", help="Only this feed of params.yaml.")
+@click.option(
+    "--month",
+    type=click.DateTime(["%Y-%m"]),
+    metavar="YYYY-MM",
+    help="Only reports published in this month; withdraws none.",
+)
 @params_option
-def collect(params: Params, name: str | None) -> None:
+def collect(params: Params, name: str | None, month: datetime | None) -> None:
     """Fetch new and changed reports from the feeds of params.yaml.
 
-    What cannot be read goes to quarantine; what a feed withdrew is marked. A feed that cannot be reached
+    With --month only those of one month, to fill up a long history piece by piece: feeds that give no dates (folders,
+    TAXII) are left out, and the next run without it goes on as if there had been none. What cannot be read goes to quarantine; what a feed withdrew is marked. A feed that cannot be reached
     gives exit code 75 after the others are done.
     """
     known = {feed.name: feed for feed in params.feeds}
@@ -147,7 +155,7 @@ def collect(params: Params, name: str | None) -> None:
     errors: list[ThreatwalkError] = []
     for feed in [known[name]] if name else list(known.values()):
         try:
-            _collect(feed, settings)
+            _collect(feed, settings, month.strftime("%Y-%m") if month else None, named=bool(name))
         except ThreatwalkError as err:
             say(f"{feed.name}: {err}")
             errors.append(err)
@@ -155,9 +163,12 @@ def collect(params: Params, name: str | None) -> None:
         raise errors[0]
 
 
-def _collect(feed: Feed, settings: Settings) -> None:
-    from threatwalk.reports.feed import sync
+def _collect(feed: Feed, settings: Settings, month: str | None, *, named: bool) -> None:
+    from threatwalk.reports.feed import sync, undated
 
+    if month and not named and (reason := undated(feed.form)):
+        say(f"{feed.name}: {reason}; it is left out")
+        return
     web = urlsplit(feed.url).scheme in {"http", "https"}
     url = settings.endpoints.get("feed", feed.url) if web and feed.form is Form.MISP else feed.url
     if settings.offline and web:
@@ -170,6 +181,7 @@ def _collect(feed: Feed, settings: Settings) -> None:
                 quarantined=settings.quarantine,
                 url=url,
                 key=key(feed.name.replace("-", "_")),
+                month=month,
                 progress=progress,
             )
         )

@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
 
-from threatwalk.errors import ParamsError, StoreError, ThreatwalkError, UnavailableError
+from threatwalk.errors import ParamsError, StoreError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.params import Feed, Form
 from threatwalk.reports import store, taxii_feed
 from threatwalk.reports.kept import UUID, Keeper, Synced
@@ -24,6 +25,10 @@ IN_FLIGHT = 8
 _SAVE_EVERY_S = 5.0  # what a killed sync has fetched before is not fetched again
 _SAVE_EVERY = 1000  # documents: those on their way to the disk take memory too
 _NO_EVENTS = f"{MANIFEST} lists no events, which cannot be right"
+_UNDATED = {  # why a feed's reports cannot be chosen by the month of their publication
+    Form.FOLDER: "a folder does not say when its reports were published",
+    Form.TAXII: "TAXII says when objects were added, not when reports were published",
+}
 _PIECE = 1 << 16  # characters of a manifest
 _BLANKS = re.compile(r"[ \t\r\n]*").match
 
@@ -38,6 +43,7 @@ async def sync(
     quarantined: Path,
     url: str | None = None,
     key: str | None = None,
+    month: str | None = None,
     progress: Progress = lambda _done, _all: None,
 ) -> Synced:
     """Fetch the new and changed documents of a feed into `reports`/NAME.
@@ -45,12 +51,18 @@ async def sync(
     What cannot be read goes to `quarantined`/NAME with its reason; what the feed no longer lists is
     marked as withdrawn. `url` overrides the feed's own.
 
+    With a `month` ("2017-03") only reports published in it, by the date that the feed gives them, are looked at:
+    nothing else is fetched, nothing withdrawn, and the next sync without it sees all that it would have seen.
+
     Raises:
+        UsageError: a month of a feed that gives no dates (see `undated`).
         UnavailableError: the feed cannot be reached, or what it lists is nonsense.
         SettingsError: it refuses the key.
         BusyError: another process collects this feed.
         StoreError: the disk.
     """
+    if month and (reason := undated(feed.form)):
+        raise UsageError(f"{reason}; it is collected as a whole, without a month")
     folder = reports / feed.name
     place = url or feed.url
     with store.locked(folder), state_of(folder, write=True) as state:
@@ -63,21 +75,27 @@ async def sync(
         if feed.form is Form.MISP_SERVER:
             from threatwalk.reports import misp_server  # noqa: PLC0415 - PyMISP takes long to import
 
-            return await misp_server.sync(keeper, place, key, progress=progress)
+            return await misp_server.sync(keeper, place, key, month=month, progress=progress)
         if feed.form is Form.TAXII:
             return await taxii_feed.sync(keeper, place, key, begin_anew=moved, progress=progress)
         async with opened(place, key) as origin:
-            return await _Sync(keeper, origin, progress).run(feed.form)
+            return await _Sync(keeper, origin, month, progress).run(feed.form)
+
+
+def undated(form: Form) -> str | None:
+    """Why a form's reports cannot be chosen by the month of their publication; None: they can."""
+    return _UNDATED.get(form)
 
 
 class _Sync:
     """One run over one feed."""
 
-    def __init__(self, keeper: Keeper, origin: Origin, progress: Progress) -> None:
+    def __init__(self, keeper: Keeper, origin: Origin, month: str | None, progress: Progress) -> None:
         self._keeper = keeper
         self._state = keeper.state
         self._done = keeper.done
         self._origin = origin
+        self._month = month
         self._progress = progress
         self._unreachable: list[str] = []
 
@@ -90,7 +108,7 @@ class _Sync:
         await self._fetch_all(count, changed)
         state.wait_for(done.failed)
         state.synced_at = datetime.now(UTC).isoformat(timespec="seconds")
-        if validator is not None:
+        if validator is not None and not self._month:
             self._keeper.withdraw_unlisted()
             if form is Form.MISP:
                 state.validators[MANIFEST] = validator
@@ -104,8 +122,10 @@ class _Sync:
         """Take down the events that a MISP feed lists, and give the list's validator; None: nothing has changed."""
         state = self._state
         try:
-            validator = await self._download(MANIFEST)
+            validator = await self._download(MANIFEST, anew=bool(self._month))
         except MissingError as err:
+            if self._month:
+                raise UnavailableError(f"{state.url} holds no {MANIFEST}, so no dates") from err
             names = await self._origin.names() or {}
             self._done.listed = state.take_list(
                 (name, version) for name, version in names.items()
@@ -115,8 +135,10 @@ class _Sync:
                 raise UnavailableError(f"{state.url} holds no {MANIFEST}") from err
             return ""
         if validator is not None:
-            self._done.listed = state.take_list(_events(state.folder / f".{MANIFEST}", state.url))
-            if not self._done.listed and state.known():
+            listed = _events(state.folder / f".{MANIFEST}", state.url, self._month)
+            # What waits since the last sync goes on waiting, and is tried by the way.
+            self._done.listed = state.take_list(chain(listed, state.pending() if self._month else ()))
+            if not self._month and not self._done.listed and state.known():
                 raise UnavailableError(f"{state.url}: {_NO_EVENTS}")
         return validator
 
@@ -136,14 +158,14 @@ class _Sync:
         if validator is not None:
             self._state.validators[HASHES] = validator
 
-    async def _download(self, name: str) -> str | None:
+    async def _download(self, name: str, *, anew: bool = False) -> str | None:
         """Keep a file about all events beside them, hidden, and give its validator; None: it has not changed.
 
         It grows with the feed, and is never in memory as a whole.
         """
         path = self._state.folder / f".{name}"
         try:
-            known = self._state.validators.get(name, "")
+            known = "" if anew else self._state.validators.get(name, "")
             fetched = await self._origin.fetch(name, known, into=store.part(path))
         except OSError as err:
             raise StoreError(f"{path} cannot be written: {err.strerror or err}") from err
@@ -199,8 +221,8 @@ class _Sync:
             self._done.fetched += 1
 
 
-def _events(manifest: Path, url: str) -> Iterator[tuple[str, str]]:
-    """The file of each event that a manifest lists, with its timestamp."""
+def _events(manifest: Path, url: str, month: str | None) -> Iterator[tuple[str, str]]:
+    """The file of each event that a manifest lists, with its timestamp; of one `month`, where there is one."""
     listed = events = 0
     try:
         with manifest.open(encoding="utf-8-sig") as file:
@@ -208,7 +230,8 @@ def _events(manifest: Path, url: str) -> Iterator[tuple[str, str]]:
                 listed += 1
                 if isinstance(about, dict) and UUID.match(uuid):
                     events += 1
-                    yield f"{uuid}.json", str(about.get("timestamp", ""))
+                    if month is None or str(about.get("date", "")).startswith(f"{month}-"):
+                        yield f"{uuid}.json", str(about.get("timestamp", ""))
     except (ValueError, RecursionError) as err:
         raise UnavailableError(f"{url}: {MANIFEST} is no JSON object: {err}") from err
     if listed and not events:

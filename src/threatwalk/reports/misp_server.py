@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from calendar import monthrange
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -31,10 +32,10 @@ _REFUSED = re.compile(r"(?:Error code |\()40[13]\b")
 Progress = Callable[[int, int], None]
 
 
-async def sync(keeper: Keeper, url: str, key: str | None, *, progress: Progress) -> Synced:
+async def sync(keeper: Keeper, url: str, key: str | None, *, month: str | None, progress: Progress) -> Synced:
     """Keep every event that was published or changed since the last run; mark those as withdrawn that are gone.
 
-    A run that was cut begins again, and keeps what is new to it.
+    With a `month`, keep every event of that month instead, and withdraw none. A run that was cut begins again, and keeps what is new to it.
 
     Raises:
         UnavailableError: the server cannot be reached or answers nonsense; what was read before stays.
@@ -45,7 +46,7 @@ async def sync(keeper: Keeper, url: str, key: str | None, *, progress: Progress)
     if not key:
         raise SettingsError(f"{url}: a MISP server wants a key, in {name}")
     try:
-        return await asyncio.to_thread(_run, keeper, url, key, progress)
+        return await asyncio.to_thread(_run, keeper, url, key, month, progress)
     except (PyMISPError, RequestException) as err:
         raise _ours(str(err).replace(key, "..."), url, name) from err
 
@@ -56,13 +57,14 @@ def _ours(reason: str, url: str, name: str) -> ThreatwalkError:
     return UnavailableError(f"{url}: {plain(reason, 200)}")
 
 
-def _run(keeper: Keeper, url: str, key: str, progress: Progress) -> Synced:
+def _run(keeper: Keeper, url: str, key: str, month: str | None, progress: Progress) -> Synced:
     state, done = keeper.state, keeper.done
     server = _connected(url, key)
     since = int(state.validators.get(_SINCE, "0"))
     newest = since
     seen: set[str] = set()
-    for page in _pages(server, max(since - OVERLAP_S, 0)):
+    wanted = _dates(month) if month else {_SINCE: max(since - OVERLAP_S, 0)}
+    for page in _pages(server, wanted):
         fresh = [event for event in page if event["uuid"] not in seen]
         if not fresh:  # a server that knows no pages
             break
@@ -72,11 +74,12 @@ def _run(keeper: Keeper, url: str, key: str, progress: Progress) -> Synced:
             _keep(keeper, event)
             progress(len(seen), len(seen))
         store.save(state)
-    _withdraw(keeper, server)
-    state.validators[_SINCE] = str(newest)
+    if not month:
+        _withdraw(keeper, server)
+        state.validators[_SINCE] = str(newest)
     state.synced_at = datetime.now(UTC).isoformat(timespec="seconds")
     store.save(state)
-    if done.fetched or done.withdrawn:
+    if done.fetched or done.withdrawn or month:
         done.listed = len(seen)
     return done
 
@@ -90,12 +93,16 @@ def _connected(url: str, key: str) -> PyMISP:
     return PyMISP(base, key, proxies=direct, tool="threatwalk", timeout=TIMEOUT_S)
 
 
-def _pages(server: PyMISP, since: int) -> Iterator[list[dict[str, Any]]]:
-    """The events published since then, page by page, until one is empty: rights may shorten any of them."""
+def _dates(month: str) -> dict[str, str]:
+    """MISP's search for the events of a month, both days included."""
+    year, number = map(int, month.split("-"))
+    return {"date_from": f"{month}-01", "date_to": f"{month}-{monthrange(year, number)[1]}"}
+
+
+def _pages(server: PyMISP, wanted: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """The published events that are wanted, page by page, until one is empty: rights may shorten any of them."""
     for page in count(1):
-        found = server.search(
-            limit=PAGE, page=page, published=True, publish_timestamp=since, with_attachments=False
-        )
+        found = server.search(limit=PAGE, page=page, published=True, with_attachments=False, **wanted)
         events = _events(found)
         if not events or page > PAGES:
             return

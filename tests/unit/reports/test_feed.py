@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from threatwalk.errors import ParamsError, UnavailableError
+from threatwalk.errors import ParamsError, UnavailableError, UsageError
 from threatwalk.params import Feed, Form
 from threatwalk.reports import store
 from threatwalk.reports.feed import Synced, sync
@@ -34,10 +34,10 @@ class Folder:
         self.quarantine = root / "home" / "quarantine" / "osint"
         self.manifest: dict[str, Any] = {}
 
-    def publish(self, uuid: str, document: Any, timestamp: int = 1) -> None:
+    def publish(self, uuid: str, document: Any, timestamp: int = 1, date: str = "2020-01-02") -> None:
         text = document if isinstance(document, str) else json.dumps(document)
         (self.root / f"{uuid}.json").write_text(text)
-        self.manifest[uuid] = {"info": "A threat", "date": "2020-01-02", "timestamp": str(timestamp)}
+        self.manifest[uuid] = {"info": "A threat", "date": date, "timestamp": str(timestamp)}
         self.list()
 
     def list(self) -> None:
@@ -45,9 +45,9 @@ class Folder:
         path.write_text(json.dumps(self.manifest))
         os.utime(path, ns=(len(list(self.root.iterdir())), os.stat(path).st_mtime_ns + 1))  # noqa: PTH116
 
-    async def sync(self, form: Form = Form.MISP) -> Synced:
+    async def sync(self, form: Form = Form.MISP, month: str | None = None) -> Synced:
         feed = Feed("osint", form, str(self.root), "green")
-        return await sync(feed, reports=self.kept.parent, quarantined=self.quarantine.parent)
+        return await sync(feed, reports=self.kept.parent, quarantined=self.quarantine.parent, month=month)
 
     @property
     def documents(self) -> dict[str, Document]:
@@ -260,6 +260,51 @@ async def test_a_manifest_is_json_or_nothing(
 
     path.write_text(f"\ufeff {good}\n")
     assert (await folder.sync()).fetched == 3
+
+
+async def test_a_month_is_fetched_alone_and_a_later_sync_sees_all_that_it_would_have_seen(
+    folder: Folder,
+) -> None:
+    for uuid, date in zip(IDS, ("2017-02-28", "2017-03-01", "2017-03-31"), strict=True):
+        folder.publish(uuid, event(uuid, "evil.com"), date=date)
+
+    done = await folder.sync(month="2017-03")
+    again = await folder.sync(month="2017-03")
+    nothing = await folder.sync(month="2017-04")
+
+    assert (done.listed, done.fetched) == (2, 2)
+    assert (again.listed, again.fetched, nothing.listed, nothing.fetched) == (2, 0, 0, 0)
+    assert folder.documents.keys() == {f"{uuid}.json" for uuid in IDS[1:]}
+    later = await folder.sync()
+    assert (later.listed, later.fetched) == (3, 1)
+
+
+async def test_a_month_withdraws_nothing_and_leaves_what_waits_waiting(folder: Folder) -> None:
+    (folder.root / f"{IDS[0]}.json").unlink()
+    await folder.sync()
+    folder.manifest.pop(IDS[1])
+    folder.list()
+
+    await folder.sync(month="2017-03")
+
+    assert folder.documents[f"{IDS[1]}.json"].withdrawn is None
+    assert folder.pending == {f"{IDS[0]}.json": "1"}
+    assert (await folder.sync()).withdrawn == 1
+
+
+@pytest.mark.parametrize("form", [Form.FOLDER, Form.TAXII])
+async def test_a_month_of_a_feed_without_dates_is_the_users_error(folder: Folder, form: Form) -> None:
+    with pytest.raises(UsageError, match="collected as a whole"):
+        await folder.sync(form, month="2017-03")
+
+    assert not folder.kept.exists()
+
+
+async def test_a_month_of_a_feed_without_a_manifest_is_unavailable(folder: Folder) -> None:
+    (folder.root / "manifest.json").unlink()
+
+    with pytest.raises(UnavailableError, match="no dates"):
+        await folder.sync(month="2017-03")
 
 
 async def test_events_without_a_manifest_are_found_by_their_names(folder: Folder) -> None:
