@@ -7,7 +7,7 @@ the answers; so a run that was killed resumes where it stopped, and a repeat ask
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -69,6 +69,22 @@ def starts(reports: Iterable[tuple[Report, Tlp | None]]) -> list[Start]:
     return sorted(made, key=lambda start: (-len(start.reports), start.sample))
 
 
+class Frontier:
+    """The samples of one hop, those near most reports first, with their tags and the reports that they are near."""
+
+    def __init__(self, start: Sequence[Start]) -> None:
+        self.tags = Tags({one.sample: one.tlp for one in start})
+        self.near: Near = {one.sample: set(one.reports) for one in start}
+        self.samples = list(self.near)
+        self._known = set(self.samples)
+
+    def move_on(self, found: Near) -> None:
+        """Be the next hop: what was found and is in no hop before."""
+        self.near = {sample: reports for sample, reports in found.items() if sample not in self._known}
+        self.samples = sorted(self.near, key=lambda sample: (-len(self.near[sample]), sample))
+        self._known.update(self.samples)
+
+
 class Recorder:
     """One run. `follow` is how many found samples of one answer the next hop asks about."""
 
@@ -94,6 +110,7 @@ class Recorder:
         self._rest_s = rest_s
         self._going = 0  # questions under way
         self._resting_since: dict[str, float] = {}  # by the event loop's clock
+        self._silent: Set[str] = frozenset()  # sources of which only what the archive holds counts
         self.tallies = {f.name: Tally() for f in filters}
         self.hop = 0
 
@@ -113,21 +130,36 @@ class Recorder:
 
     async def run(self, start: Sequence[Start], *, hops: int) -> None:
         """Ask, hop after hop, until nothing is left, or the limit of questions or every quota is reached."""
-        tags = Tags({one.sample: one.tlp for one in start})
-        near: Near = {one.sample: set(one.reports) for one in start}
-        frontier = list(near)
-        known = set(frontier)
+        frontier = Frontier(start)
         for self.hop in range(1, hops + 1):
-            found = await self._ask_all(frontier, tags, near)
-            near = {sample: reports for sample, reports in found.items() if sample not in known}
-            frontier = sorted(near, key=lambda sample: (-len(near[sample]), sample))
-            known.update(frontier)
-            if not frontier or self.asked >= self._budget:
+            frontier.move_on(await self._ask_all(frontier))
+            if not frontier.samples or self.asked >= self._budget:
                 return
+
+    async def reach(self, start: Sequence[Start], hop: int) -> Frontier:
+        """The samples of a hop as the archive knows them, with the tags of all that the archive says led to them.
+
+        Nobody is asked. What is known about the hop's own samples counts for the tags, too.
+        """
+        self._silent = self.tallies.keys()
+        frontier = Frontier(start)
+        for self.hop in range(1, hop):
+            frontier.move_on(await self._ask_all(frontier))
+        await self._ask_all(frontier)
+        self.hop = hop
+        self._silent = frozenset()
+        self.tallies = {name: Tally() for name in self.tallies}
+        return frontier
+
+    async def ask(self, frontier: Frontier, names: Set[str] | None = None) -> None:
+        """Ask these sources alone about the samples of a hop; None: all."""
+        if names is not None:
+            self.tallies = {name: Tally() for name in names}
+        await self._ask_all(frontier)
 
     def open(self, samples: Iterable[Sample], tags: Tags) -> dict[str, deque[Sample]]:
         """The questions about these samples that policy allows, by source, in the order of the samples."""
-        queues: dict[str, deque[Sample]] = {f.name: deque() for f in self._filters}
+        queues: dict[str, deque[Sample]] = {name: deque() for name in self.tallies}
         for sample in samples:
             if self._gate.benign(sample) is not None:
                 continue
@@ -139,9 +171,10 @@ class Recorder:
                     queue.append(sample)
         return queues
 
-    async def _ask_all(self, frontier: Iterable[Sample], tags: Tags, near: "Near") -> "Near":
-        """What a hop found, and near which reports; `tags` learns what led to it."""
-        queues = self.open(frontier, tags)
+    async def _ask_all(self, frontier: Frontier) -> Near:
+        """What a hop found, and near which reports; the frontier's tags learn what led to it."""
+        tags, near = frontier.tags, frontier.near
+        queues = self.open(frontier.samples, tags)
         found: Near = {}
         failures: Counter[Question] = Counter()
         workers = [
@@ -204,6 +237,8 @@ class Recorder:
         """Why a source is done for this run. One that rests after failures is waited for, but not for ever:
         from its first failure to its next answer no longer than it takes to probe it once.
         """
+        if name in self._silent:
+            return "nobody asks it now"
         while self._gate.closed(name) is None and not self._spent:
             resting = self._gate.resting(name)
             if resting is None:
@@ -234,7 +269,7 @@ def _add(reports: set[int], more: set[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the first hop would cost one source: questions, of them answered in the archive, requests of the rest,
+    """What a hop would cost one source: questions, of them answered in the archive, requests of the rest,
     and days to coverage.
     """
 
@@ -249,11 +284,10 @@ class Plan:
 _COVERAGE = (50, 80, 95)
 
 
-def plan(recorder: Recorder, gate: Gate, start: Sequence[Start]) -> dict[str, Plan]:
-    """The plan of a run, spending nothing."""
-    tags = Tags({one.sample: one.tlp for one in start})
+def plan(recorder: Recorder, gate: Gate, frontier: Frontier) -> dict[str, Plan]:
+    """The plan of a hop, spending nothing."""
     plans = {}
-    for name, queue in recorder.open((one.sample for one in start), tags).items():
+    for name, queue in recorder.open(frontier.samples, frontier.tags).items():
         archived = sum(gate.knows(name, sample) for sample in queue)
         a_day, cost = gate.a_day(name), gate.cost(name)
         days = {
@@ -262,3 +296,20 @@ def plan(recorder: Recorder, gate: Gate, start: Sequence[Start]) -> dict[str, Pl
         }
         plans[name] = Plan(len(queue), archived, (len(queue) - archived) * cost, days)
     return plans
+
+
+def shares(plans: Mapping[str, Plan], gate: Gate, questions: int) -> dict[str, int]:
+    """How many questions of a hop each source may ask, so that all together are at most so many.
+
+    No source gets more than it has open, or than it may be asked in a day; one that may not be asked gets none,
+    and what one does not need is the others'.
+    """
+    wanted = {
+        name: int(min(one.questions - one.archived, gate.a_day(name) / gate.cost(name)))
+        for name, one in plans.items()
+    }
+    given: dict[str, int] = {}
+    for place, name in enumerate(sorted(wanted, key=lambda name: (wanted[name], name))):
+        given[name] = min(wanted[name], questions // (len(wanted) - place))
+        questions -= given[name]
+    return {name: given[name] for name in plans if given[name]}

@@ -7,7 +7,7 @@ from tests.unit.gate.conftest import Clock, Fake, MakeGate, Store, filter_of
 
 from threatwalk.errors import UnavailableError
 from threatwalk.gate.gate import Gate
-from threatwalk.gate.recorder import Recorder, plan, starts
+from threatwalk.gate.recorder import Frontier, Plan, Recorder, plan, shares, starts
 from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Report, Tlp
 from threatwalk.sample import Kind, Sample, parse
@@ -159,7 +159,7 @@ async def test_a_benign_hub_is_neither_planned_nor_asked_nor_left(make_gate: Mak
     f = filter_of(fake)
     start = starts([(report("r", parse("ipv4:45.95.168.7"), hub), None)])
     async with make_gate(f, warning_lists=("public-dns-v4",)) as gate:
-        planned = plan(recorder(gate, f), gate, start)["fake"]
+        planned = plan(recorder(gate, f), gate, Frontier(start))["fake"]
         run = recorder(gate, f)
         await run.run(start, hops=1)
 
@@ -174,9 +174,80 @@ async def test_a_plan_counts_and_spends_nothing(make_gate: MakeGate, store: Stor
     store.keep([("fake", A, "", Outcome.EMPTY, clock.now, None)])
     start = starts([(report("r", A, B, C, parse("domain:example.org")), None)])
     async with make_gate(f) as gate:
-        planned = plan(recorder(gate, f), gate, start)["fake"]
+        planned = plan(recorder(gate, f), gate, Frontier(start))["fake"]
 
     assert (planned.questions, planned.archived) == (3, 1)
     assert planned.days == {50: 0.0, 80: 0.0, 95: 0.0}
     assert fake.calls == []
     assert Kind.DOMAIN not in f.accepts
+
+
+async def test_hop_by_hop_and_source_by_source_asks_what_one_run_asks(
+    make_gate: MakeGate, store: Store
+) -> None:
+    links = {A: [C], B: [C, D], C: [B, D]}
+    whole, parts = [], []
+    start = starts([(report("open", A), Tlp.CLEAR), (report("more", A, B), Tlp.CLEAR)])
+    for calls, alone in ((whole, False), (parts, True)):
+        fakes = {name: chain(links if name == "one" else {A: [D]}) for name in ("one", "two")}
+        filters = [filter_of(fake, name=name) for name, fake in fakes.items()]
+        store.kept.clear()
+        async with make_gate(*filters) as gate:
+            if not alone:
+                await recorder(gate, *filters).run(start, hops=2)
+        for hop in (1, 2) if alone else ():
+            for name in fakes:
+                async with make_gate(*filters) as gate:
+                    run = recorder(gate, *filters)
+                    await run.ask(await run.reach(start, hop), {name})
+                    assert run.tallies.keys() == {name}
+        calls += [(name, sorted(fake.calls)) for name, fake in fakes.items()]
+
+    assert parts == whole
+    assert ("one", [A, B, C, D]) in whole
+
+
+async def test_a_hop_is_reached_without_a_question(make_gate: MakeGate) -> None:
+    fake = chain({A: [B]})
+    f = filter_of(fake)
+    start = starts([(report("r", A), Tlp.CLEAR)])
+    async with make_gate(f) as gate:
+        first = (await recorder(gate, f).reach(start, 1)).samples
+        second = (await recorder(gate, f).reach(start, 2)).samples
+        await recorder(gate, f).run(start, hops=1)
+        later = (await recorder(gate, f).reach(start, 2)).samples
+
+    assert (first, second, later) == ([A], [], [B])
+    assert fake.calls == [A]
+
+
+async def test_what_any_source_said_before_makes_a_hop_stricter_before_it_is_asked(
+    make_gate: MakeGate,
+) -> None:
+    """C stands in an open report, and a local source said of the secret B that it leads there."""
+    public, private = chain({B: [C], A: [D]}), chain({})
+    one = filter_of(public, name="local", opsec=Opsec.LOCAL)
+    other = filter_of(private, name="remote", opsec=Opsec.THIRD_PARTY)
+    start = starts([(report("open", A, C, tlp=Tlp.CLEAR), None), (report("secret", B, tlp=Tlp.RED), None)])
+    for name in ("local", "remote"):
+        async with make_gate(one, other) as gate:
+            run = recorder(gate, one, other)
+            await run.ask(await run.reach(start, 1), {name})
+    async with make_gate(one, other) as gate:
+        run = recorder(gate, one, other)
+        second = await run.reach(start, 2)
+
+    assert private.calls == [A]
+    assert (second.samples, second.tags[D], second.tags[C]) == ([D], Tlp.CLEAR, Tlp.RED)
+
+
+async def test_questions_are_shared_out_by_need_and_quota(make_gate: MakeGate) -> None:
+    filters = [filter_of(chain({}), name=name) for name in ("few", "many", "more", "done")]
+    plans = {
+        name: Plan(questions, archived, 0, {})
+        for name, questions, archived in (("few", 3, 1), ("many", 50, 0), ("more", 50, 0), ("done", 9, 9))
+    }
+    async with make_gate(*filters) as gate:
+        assert shares(plans, gate, 100) == {"few": 2, "many": 49, "more": 49}
+        assert shares(plans, gate, 1000) == {"few": 2, "many": 50, "more": 50}
+        assert shares(plans, gate, 0) == {}
