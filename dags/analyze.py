@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import (
-    CronTriggerTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    Param,
-    SyncCallback,
-    chain,
-    conf,
-    dag,
-    task_group,
-)
+from airflow.sdk import CronTriggerTimetable, Param, chain, conf, dag, task_group
 
-from commands import DEFAULTS, command, late, sources
+from commands import DEFAULTS, command, deadline, sources
 
 DOC = """
 ### analyze: the night's work
@@ -39,7 +28,7 @@ repeated, it walks from those alone. A night that is not done six hours after it
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULTS,
-    deadline=DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=6), SyncCallback(late)),
+    deadline=deadline(6),
     tags=["threatwalk", "analysis"],
     doc_md=DOC,
     params={

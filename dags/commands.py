@@ -14,14 +14,16 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import Asset, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import Asset, Connection, DeadlineAlert, DeadlineReference, SyncCallback
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 VERSION = "0.1.0"  # of threatwalk; a worker with another one refuses these DAGs' tasks
+LATER = 75  # a command's exit code: nobody's fault for now
 PROJECT = Path(__file__).resolve().parent.parent
 
 REPORTS = Asset(name="reports", uri="threatwalk://reports")
@@ -48,12 +50,44 @@ def feeds() -> tuple[str, ...]:
 class Command(BashOperator):
     """A command line, with the passwords and hosts of the connections that `keys` names in its environment alone.
 
-    They are asked for when the command starts, so that they are in no rendered field, log or XCom.
+    They are asked for when the command starts, so that they are in no rendered field, log or XCom. A command that
+    ends with exit code 75, try again later, waits in the triggerer, where it holds no worker, and runs twice more.
     """
+
+    WAITS: ClassVar = {"second_try": timedelta(minutes=5), "third_try": timedelta(minutes=15)}
 
     def __init__(self, *, keys: Callable[[], Iterable[str]] = tuple, **options: Any) -> None:
         super().__init__(**options)
         self.keys = keys
+        self.exit_code: int | None = None
+
+    def execute(self, context: Any) -> Any:
+        return self._try(context, "second_try")
+
+    def second_try(self, context: Any, event: Any = None) -> Any:  # noqa: ARG002 - the triggerer's: when it was
+        return self._try(context, "third_try")
+
+    def third_try(self, context: Any, event: Any = None) -> Any:  # noqa: ARG002
+        return self._try(context, None)
+
+    def _try(self, context: Any, following: str | None) -> Any:
+        try:
+            return super().execute(context)
+        except AirflowException as err:
+            if self.exit_code != LATER:
+                raise
+            if following is None:  # these were its retries
+                raise AirflowFailException("it could not be done now, three times; the log says why") from err
+        wait = self.WAITS[following]
+        self.log.info("to be tried again in %s", wait)
+        return self.defer(
+            trigger=TimeDeltaTrigger(wait), method_name=following, timeout=wait + timedelta(hours=1)
+        )
+
+    def _run_inline_command(self, bash_path: str, env: dict[str, str]) -> Any:
+        done = super()._run_inline_command(bash_path, env)
+        self.exit_code = done.exit_code
+        return done
 
     def get_env(self, context: Any) -> dict[str, str]:
         env: dict[str, str] = super().get_env(context)
@@ -67,9 +101,16 @@ class Command(BashOperator):
         return env
 
 
-def command(task_id: str, line: str, *, env: dict[str, Any] | None = None, **options: Any) -> Command:
+def command(
+    task_id: str,
+    line: str,
+    *,
+    env: dict[str, Any] | None = None,
+    kind: type[Command] = Command,
+    **options: Any,
+) -> Command:
     """A task that runs one command line in the project's folder; `line` is a constant, never a template."""
-    return Command(
+    return kind(
         task_id=task_id,
         bash_command=f"{line} ",  # the space keeps Airflow from reading the line as a script's file name
         env={
@@ -110,6 +151,11 @@ def late(context: Any) -> None:
     """A run has not ended by its deadline."""
     run = context["dag_run"]
     tell(f"{run['dag_id']} is not done by its deadline, in run {run['dag_run_id']}")
+
+
+def deadline(hours: int) -> DeadlineAlert:
+    """An alert where a run is not done so many hours after its start, for whatever reason."""
+    return DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(hours=hours), SyncCallback(late))
 
 
 DEFAULTS: dict[str, Any] = {

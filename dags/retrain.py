@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from airflow.sdk import Param, chain, dag
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param, chain, conf, dag
 
-from commands import ARCHIVE, DEFAULTS, MODEL, command
+from commands import ARCHIVE, DEFAULTS, MODEL, REPORTS, command, deadline
 
 DOC = """
 ### retrain: from reports and answers to a challenger
@@ -20,6 +20,8 @@ as version of `threatwalk` with the alias `challenger`.
 names who caused it, fails this task, and nothing is trained. Withdraw the reports or leave out the feed, or answer for the breach: trigger again with
 *Accepted breaches*, which go into the dataset's `params.yaml` and into MLflow with your name.
 
+It starts when reports were collected and their answers recorded, and every Sunday; one run at a time, in the pool `retrain` of one slot.
+
 Rerun any dataset by hand: check out its tag, then `dvc pull && dvc repro`.
 **Next:** the asset `model` starts *promote*.
 """
@@ -30,10 +32,15 @@ STAGES = ("ingest", "split", "contract", "compile", "train", "evaluate")
 
 
 @dag(
-    schedule=[ARCHIVE],
+    # once there are new reports and the answers about them; and on Sundays, for answers that came day by day
+    schedule=AssetOrTimeSchedule(
+        assets=(REPORTS & ARCHIVE),
+        timetable=CronTriggerTimetable("0 3 * * 0", timezone=conf.get("core", "default_timezone")),
+    ),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULTS,
+    default_args={**DEFAULTS, "pool": "retrain"},
+    deadline=deadline(24),
     tags=["threatwalk", "learning"],
     doc_md=DOC,
     params={

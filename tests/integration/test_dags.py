@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,13 @@ import pytest
 from threatwalk import __version__
 
 ROOT = Path(__file__).parents[2]
+POOLS = json.loads((ROOT / "dags/pools.json").read_text(encoding="utf-8"))
 PROBE = """
 import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
 import airflow.sdk, airflow.providers.standard.operators.bash, airflow.providers.standard.operators.hitl
 from airflow.sdk.definitions.dag import DAG
-found = {}
+found, before = {}, set(sys.modules)  # Airflow itself loads our policy of pools
 for name in ("collect", "record", "retrain", "promote", "analyze"):
     start = time.perf_counter()
     module = __import__(name)
@@ -32,20 +34,22 @@ for name in ("collect", "record", "retrain", "promote", "analyze"):
         "mapped": [t.task_id for t in dag.tasks if t.get_closest_mapped_task_group() is not None],
         "pushes": [t.task_id for t in dag.tasks if hasattr(t, "keys") and t.do_xcom_push],
         "upstream": {t.task_id: sorted(t.upstream_task_ids) for t in dag.tasks},
-        "rules": {t.task_id: str(t.trigger_rule) for t in dag.tasks},
+        "rules": {t.task_id: t.trigger_rule.value for t in dag.tasks},
         "callbacks": {t.task_id: [c.__name__ for c in t.on_failure_callback] for t in dag.tasks},
         "deadlines": [[d.interval.total_seconds(), d.callback.path] for d in dag.deadline or []],
         "waits": {t.task_id: [t.response_timeout.days, t.retries, t.defaults] for t in dag.tasks
                   if hasattr(t, "response_timeout")},
+        "pools": {t.task_id: t.pool for t in dag.tasks},
+        "owners": sorted({t.owner for t in dag.tasks}),
         "queues": {t.task_id: t.queue for t in dag.tasks},
         "outlets": [a.name for t in dag.tasks for a in t.outlets],
         "schedule": str(dag.timetable),
-        "schemas": {k: dag.params.get_param(k).schema for k in dag.params},
+        "schemas": {k: {**p.schema, "description": p.description} for k in dag.params for p in [dag.params.get_param(k)]},
         "doc": bool(dag.doc_md), "tags": sorted(dag.tags), "owner": dag.owner,
         "max_active_runs": dag.max_active_runs, "catchup": dag.catchup,
     }
 import commands
-print(json.dumps({"dags": found, "version": commands.VERSION, "sources": commands.sources(), "feeds": commands.feeds(), "heavy": [m for m in ("torch", "mlflow", "threatwalk") if m in sys.modules]}))
+print(json.dumps({"dags": found, "version": commands.VERSION, "sources": commands.sources(), "feeds": commands.feeds(), "heavy": [m for m in sys.modules if m in ("torch", "mlflow") or m.startswith("threatwalk") and m not in before]}))
 """
 
 
@@ -98,12 +102,49 @@ def test_assets_link_reports_to_archive_to_model(probe: dict) -> None:
     }
 
 
+def test_retrain_follows_reports_and_answers_or_the_clock_in_a_pool_of_its_own(probe: dict) -> None:
+    dag = probe["dags"]["retrain"]
+
+    assert dag["schedule"].startswith("AssetOrTimeSchedule(asset_condition=AssetAll(Asset(name='reports'")
+    assert "Asset(name='archive'" in dag["schedule"]
+    assert "'0 3 * * 0', timezone='Asia/Tokyo'" in dag["schedule"]
+    assert set(dag["pools"].values()) == {"retrain"}
+    assert POOLS["retrain"]["slots"] == 1
+
+
+def test_record_asks_hop_by_hop_and_each_hop_is_mapped_over_sources(probe: dict) -> None:
+    dag = probe["dags"]["record"]
+
+    for hop in range(1, 6):
+        shares, ask, asked = (f"hop_{hop}.{task}" for task in ("shares", "each.ask", "asked"))
+        assert dag["upstream"][shares] == (
+            [f"hop_{hop - 1}.asked", f"hop_{hop - 1}.shares"] if hop > 1 else []
+        )
+        assert dag["upstream"][ask] == [shares]
+        assert dag["upstream"][asked] == [ask]
+        assert dag["commands"][ask].split()[1:] == ["record", "--hop", str(hop)]
+        assert (dag["rules"][shares], dag["rules"][asked]) == ("all_success", "all_done")
+    assert dag["mapped"] == [f"hop_{hop}.each.ask" for hop in range(1, 6)]
+    assert dag["rules"]["archive"] == "none_failed"
+    assert len(dag["upstream"]["archive"]) == 10
+
+
+def test_there_is_a_pool_for_every_source_and_every_pool_that_a_task_names(probe: dict) -> None:
+    from threatwalk.sources import catalog
+
+    named = {pool for dag in probe["dags"].values() for pool in dag["pools"].values()}
+
+    assert POOLS.keys() == {f.name for f in catalog.CATALOG} | named - {"default_pool"}
+    assert all(set(pool) == {"slots", "description", "include_deferred"} for pool in POOLS.values())
+
+
 @pytest.mark.parametrize("name", ["collect", "record", "retrain", "promote", "analyze"])
 def test_every_dag_is_documented_owned_and_runs_once_at_a_time(probe: dict, name: str) -> None:
     dag = probe["dags"][name]
 
     assert dag["doc"]
     assert dag["owner"] == "threatwalk"
+    assert dag["owners"] == ["threatwalk"]
     assert "threatwalk" in dag["tags"]
     assert dag["max_active_runs"] == 1
     assert not dag["catchup"]
@@ -114,8 +155,12 @@ def test_a_task_that_fails_for_good_is_told_about(probe: dict) -> None:
         assert set(map(tuple, dag["callbacks"].values())) == {("failed",)}
 
 
-def test_a_late_night_alerts(probe: dict) -> None:
-    assert probe["dags"]["analyze"]["deadlines"] == [[6 * 3600, "commands.late"]]
+def test_a_late_run_alerts(probe: dict) -> None:
+    assert {name: dag["deadlines"] for name, dag in probe["dags"].items() if dag["deadlines"]} == {
+        "analyze": [[6 * 3600, "commands.late"]],
+        "record": [[24 * 3600, "commands.late"]],
+        "retrain": [[24 * 3600, "commands.late"]],
+    }
 
 
 def test_the_schedule_is_in_the_time_zone_of_this_airflow(probe: dict) -> None:
@@ -133,15 +178,14 @@ def test_analyze_maps_workers_over_shards_and_a_failed_one_fails_the_night(probe
         "publish": ["walk.analyze"],
         "night": ["publish", "walk.analyze"],
     }
-    assert dag["rules"]["publish"].lower().endswith("all_done")
-    assert dag["rules"]["night"].lower().endswith("none_failed")
+    assert (dag["rules"]["publish"], dag["rules"]["night"]) == ("all_done", "none_failed")
 
 
 def test_promote_asks_a_person_once_and_moves_nothing_without(probe: dict) -> None:
     dag = probe["dags"]["promote"]
 
     assert dag["upstream"] == {"judge": [], "approve": ["judge"], "promote": ["approve"]}
-    assert dag["rules"]["promote"].lower().endswith("all_success")
+    assert dag["rules"]["promote"] == "all_success"
     assert dag["waits"] == {"approve": [3, 0, None]}  # nobody's silence is an approval
 
 
@@ -154,7 +198,8 @@ def test_keys_come_from_connections_and_stand_in_no_rendered_field(probe: dict) 
     raw = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
     assert set(probe["sources"]) == keyed
-    assert probe["dags"]["record"]["keys"]["record"] == sorted(keyed)
+    for task, keys in probe["dags"]["record"]["keys"].items():
+        assert keys == ([] if task == "archive" else sorted(keyed))
     assert probe["dags"]["analyze"]["keys"] == {
         "shards": [],
         "walk.analyze": sorted(keyed),
@@ -162,7 +207,11 @@ def test_keys_come_from_connections_and_stand_in_no_rendered_field(probe: dict) 
     }
     assert probe["dags"]["collect"]["keys"]["collect"] == sorted(feed["name"] for feed in raw["feeds"])
     pushed = {name: dag["pushes"] for name, dag in probe["dags"].items() if dag["pushes"]}
-    assert pushed == {"analyze": ["shards"], "promote": ["judge"]}  # what they print holds no key
+    assert pushed == {
+        "analyze": ["shards"],
+        "promote": ["judge"],
+        "record": [f"hop_{hop}.shares" for hop in range(1, 6)],
+    }  # what they print holds no key
     for dag in probe["dags"].values():
         for env in dag["env"].values():
             assert not any("conn" in value for value in env.values())
@@ -191,3 +240,17 @@ def test_form_fields_are_parameters_of_params_yaml(probe: dict) -> None:
         fields = {field: 1 for field in dag["schemas"] if name != "collect"}
         override(raw, fields)
         assert all("null" in schema["type"] for schema in dag["schemas"].values())
+        for schema in dag["schemas"].values():
+            assert schema["title"]
+            assert schema["description"]
+            assert {"enum", "pattern", "maximum", "minimum", "items"} & schema.keys(), (
+                "anything would be taken"
+            )
+
+
+def test_a_month_is_typed_as_it_is_meant(probe: dict) -> None:
+    pattern = probe["dags"]["collect"]["schemas"]["month"]["pattern"]
+
+    assert re.search(pattern, "2017-03")
+    for wrong in ("2017-3", "2017-13", "17-03", "2017-03-01", "$(id)", ""):
+        assert not re.search(pattern, wrong)

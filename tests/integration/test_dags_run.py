@@ -24,9 +24,17 @@ import json, os, sys
 with open(os.environ["CALLS"], "a") as file:
     env = {{k: v for k, v in os.environ.items() if k.startswith("THREATWALK_")}}
     file.write(json.dumps({{"line": sys.argv[1:], "env": env}}) + "\\n")
-if os.environ.get("FAIL") and os.environ["FAIL"] in (os.environ.get("THREATWALK_SHARD"), sys.argv[-1]):
-    sys.exit(75)
-if sys.argv[1:] == ["queue", "shards"]:
+source = os.environ.get("THREATWALK_SOURCE", "").partition("=")[0]
+if os.environ.get("FAIL") and os.environ["FAIL"] in (os.environ.get("THREATWALK_SHARD"), source, sys.argv[-1]):
+    tries = sum(json.loads(line)["env"].get("THREATWALK_SOURCE", "").startswith(source) for line in open(os.environ["CALLS"]))
+    sys.exit(75 if tries <= int(os.environ.get("TIMES", "99")) else 0)
+if sys.argv[1] == "record" and "--shares" in sys.argv:
+    shares = json.loads(os.environ["SHARES"])
+    hop = int(sys.argv[3])
+    if hop > len(shares):
+        sys.exit(99)
+    print(json.dumps(shares[hop - 1]))
+elif sys.argv[1:] == ["queue", "shards"]:
     print(os.environ.get("SHARDS", "[]"))
 elif sys.argv[1:] == ["promote", "--judge"]:
     print(os.environ["JUDGED"])
@@ -63,8 +71,19 @@ class Person:
 def silence(self, context):  # what the scheduler does after three days
     return self.execute_complete(context, {"error": "timed out", "error_type": "timeout"})
 ask = ApprovalOperator.execute
+import collect, commands, pendulum
+from datetime import timedelta
+from airflow.models.pool import Pool
+from airflow.models.asset import AssetEvent
+commands.Command.WAITS = {which: timedelta() for which in commands.Command.WAITS}
+Pool.create_or_update_pool("otx", slots=1, description="", include_deferred=False)
+get_env = collect.Collect.get_env
+def backfilled(self, context):
+    run = context["dag_run"].model_copy(update={"run_type": "backfill"})
+    return get_env(self, {**context, "dag_run": run, "logical_date": pendulum.parse(os.environ["BACKFILL"])})
 done = {}
 for case, (name, env) in json.loads(sys.argv[1]).items():
+    collect.Collect.get_env = backfilled if "BACKFILL" in env else get_env
     calls = os.environ["CALLS"] = os.path.join(os.environ["AIRFLOW_HOME"], case)
     os.environ.update(env)
     dag = getattr(importlib.import_module(name), name)()
@@ -74,15 +93,19 @@ for case, (name, env) in json.loads(sys.argv[1]).items():
     ApprovalOperator.execute = silence if env.get("ANSWER") == "none" else ask
     if env.get("ANSWER") in ("Approve", "Reject"):
         Person(env["ANSWER"])
-    run = dag.test()
-    states = {}
+    with create_session() as session:
+        events = session.query(AssetEvent).count()
+    run = dag.test(run_conf=json.loads(env.get("CONF", "{}")))
+    with create_session() as session:
+        events = session.query(AssetEvent).count() - events
+    states, pools = {}, {}
     for ti in run.get_task_instances():
         states.setdefault(ti.task_id, []).append(str(ti.state))
-    done[case] = {"run": str(run.state), "tasks": states,
+        pools.setdefault(ti.task_id, []).append(ti.pool)
+    done[case] = {"run": str(run.state), "tasks": states, "pools": pools, "events": events,
                   "calls": [json.loads(line) for line in open(calls)] if os.path.exists(calls) else []}
     for key in env:
         del os.environ[key]
-import commands
 commands.late({"dag_run": {"dag_id": "analyze", "dag_run_id": "last-night"}, "deadline": {}})
 from airflow.models.deadline_alert import DeadlineAlert
 with create_session() as session:
@@ -97,7 +120,18 @@ def _judged(move: str | None, approval: str) -> str:
 
 CASES = {
     "collect": ("collect", {}),
-    "record": ("record", {}),
+    "month": ("collect", {"CONF": '{"month": "2017-03"}'}),
+    "backfill": ("collect", {"BACKFILL": "2017-02-28T15:00:00Z"}),  # midnight of the first of March in Tokyo
+    "backfilled": ("collect", {"BACKFILL": "2017-03-01T15:00:00Z"}),
+    "record": (
+        "record",
+        {
+            "SHARES": '[["otx=40", "virustotal=60"], [], ["dns=3"]]',
+            "FAIL": "virustotal",
+            "TIMES": "2",  # then it is there again
+        },
+    ),
+    "away": ("record", {"SHARES": '[["otx=40", "dns=2"], ["dns=1"]]', "FAIL": "otx"}),
     "retrain": ("retrain", {}),
     "night": ("analyze", {"SHARDS": '["1/2", "2/2"]'}),
     "quiet": ("analyze", {"SHARDS": "[]"}),
@@ -140,6 +174,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, hook: str) -> dict:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("THREATWALK_", "AIRFLOW_"))} | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Tokyo",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW_CONN_VIRUSTOTAL": json.dumps({"conn_type": "generic", "password": KEY}),
         "AIRFLOW_CONN_CIRCL": json.dumps({"conn_type": "generic", "password": "of-the-feed"}),
@@ -159,9 +194,70 @@ def _calls(ran: dict, case: str, *line: str) -> list[dict]:
     return [call["env"] for call in ran["done"][case]["calls"] if call["line"][: len(line)] == list(line)]
 
 
-@pytest.mark.parametrize("case", ["collect", "record", "retrain", "night", "quiet", "gate", "approved"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("collect", "month", "backfill", "backfilled", "record", "away"),
+        *("retrain", "night", "quiet", "gate", "approved"),
+    ],
+)
 def test_a_run_in_which_every_command_ends_well_is_a_success(ran: dict, case: str) -> None:
     assert ran["done"][case]["run"] == "success"
+
+
+def test_a_month_reaches_the_command_from_the_form_or_from_a_backfill(ran: dict) -> None:
+    months = {
+        case: [env["THREATWALK_MONTH"] for env in _calls(ran, case, "collect")]
+        for case in ("collect", "month", "backfill", "backfilled")
+    }
+
+    assert months == {"collect": [""], "month": ["2017-03"], "backfill": ["2017-03"], "backfilled": []}
+    assert ran["done"]["backfilled"]["tasks"] == {"collect": ["skipped"]}
+
+
+def _asked(ran: dict, case: str) -> dict[str, list[str]]:
+    """The sources that a run of `record` asked, by hop."""
+    asked: dict[str, list[str]] = {}
+    for call in ran["done"][case]["calls"]:
+        if call["line"][:2] == ["record", "--hop"] and "--shares" not in call["line"]:
+            asked.setdefault(call["line"][2], []).append(call["env"]["THREATWALK_SOURCE"])
+    return {hop: sorted(sources) for hop, sources in asked.items()}
+
+
+def test_record_maps_each_hop_over_its_sources_and_ends_with_one_event(ran: dict) -> None:
+    [third] = _calls(ran, "record", "record", "--hop", "3", "--shares")
+    states = ran["done"]["record"]["tasks"]
+
+    assert {hop: sorted(set(sources)) for hop, sources in _asked(ran, "record").items()} == {
+        "1": ["otx=40", "virustotal=60"],
+        "3": ["dns=3"],
+    }
+    assert third["THREATWALK_SHARED"].split() == ["otx=40", "virustotal=60"]
+    assert states["hop_2.each.ask"] == ["skipped"]
+    assert states["hop_4.shares"] == states["hop_5.shares"] == states["hop_5.each.ask"] == ["skipped"]
+    assert not _calls(ran, "record", "record", "--hop", "5")
+    assert ran["done"]["record"]["events"] == 1
+
+
+def test_a_source_has_its_pool_and_where_there_is_none_the_default_one(ran: dict) -> None:
+    assert sorted(ran["done"]["record"]["pools"]["hop_1.each.ask"]) == ["default_pool", "otx"]
+    assert ran["done"]["retrain"]["pools"]["open"] == ["default_pool"]  # nobody made `retrain` here
+
+
+def test_a_command_that_wants_to_be_tried_later_waits_and_is_tried_again(ran: dict) -> None:
+    assert _asked(ran, "record")["1"] == ["otx=40", *["virustotal=60"] * 3]
+    assert ran["done"]["record"]["tasks"]["hop_1.each.ask"] == ["success", "success"]
+
+
+def test_a_source_that_stays_away_fails_alone_and_holds_up_no_hop(ran: dict) -> None:
+    states = ran["done"]["away"]["tasks"]
+
+    assert _asked(ran, "away") == {"1": ["dns=2", *["otx=40"] * 3], "2": ["dns=1"]}
+    assert (sorted(states["hop_1.each.ask"]), states["hop_2.each.ask"]) == (
+        ["failed", "success"],
+        ["success"],
+    )
+    assert (states["archive"], ran["done"]["away"]["events"]) == (["success"], 1)
 
 
 def test_each_shard_has_a_worker_and_the_run_is_published_once(ran: dict) -> None:
@@ -219,6 +315,7 @@ def test_people_are_told_of_every_task_that_failed_and_of_a_late_night(ran: dict
     told = [" ".join(text.split()[:3]) for text in _Hook.told]
 
     assert told == [
+        "threatwalk: record.hop_1.each.ask failed",
         "threatwalk: analyze.walk.analyze failed",
         "threatwalk: promote.approve failed",
         "threatwalk: analyze is",
@@ -226,5 +323,5 @@ def test_people_are_told_of_every_task_that_failed_and_of_a_late_night(ran: dict
 
 
 def test_the_deadline_lies_where_the_scheduler_finds_it(ran: dict) -> None:
-    [alert] = ran["deadlines"]
-    assert "commands.late" in alert
+    assert ran["deadlines"]
+    assert all("commands.late" in alert for alert in ran["deadlines"])

@@ -133,9 +133,10 @@ def shown(text: str) -> str:
 
 
 @click.command()
-@click.option("--feed", "name", help="Only this feed of params.yaml.")
+@click.option("--feed", "name", envvar="THREATWALK_FEED", help="Only this feed of params.yaml.")
 @click.option(
     "--month",
+    envvar="THREATWALK_MONTH",
     type=click.DateTime(["%Y-%m"]),
     metavar="YYYY-MM",
     help="Only reports published in this month; withdraws none.",

@@ -1,7 +1,9 @@
 """Airflow as a user of its REST API (v2) sees it: unpause, trigger, and watch runs."""
 
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -28,6 +30,13 @@ class Airflow:
 
     def trigger(self, dag_id: str) -> None:
         self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None})
+
+    def import_pools(self, path: Path) -> None:
+        """Make the pools of a file as `airflow pools import` takes it."""
+        pools = json.loads(path.read_text(encoding="utf-8"))
+        entities = [{"name": name, **pool} for name, pool in pools.items()]
+        action = {"action": "create", "entities": entities, "action_on_existence": "overwrite"}
+        self._call("PATCH", "/pools", json={"actions": [action]})
 
     def dags(self) -> set[str]:
         return {dag["dag_id"] for dag in self._call("GET", "/dags")["dags"]}

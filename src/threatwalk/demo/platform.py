@@ -132,6 +132,7 @@ def platform(
         passwords = home / "airflow" / "simple_auth_manager_passwords.json.generated"
         password = json.loads(passwords.read_text(encoding="utf-8"))["admin"]
         client = Airflow(url, "admin", password)
+        client.import_pools(project / "dags" / "pools.json")
         airflow.wait(lambda: client.dags() >= set(DAGS), 120)
         yield Platform(client, password, f"http://127.0.0.1:{ports.mlflow}", memory)
     finally:
