@@ -2,6 +2,7 @@
 
 ThreatwalkError
 ├── UsageError            the caller's: a wrong option, parameter or value        exit 2
+│   ├── AbsentError         nothing has that number or name
 │   ├── ParamsError         params.yaml holds an unknown, missing or wrong value
 │   ├── RightError          the person's role does not allow it
 │   ├── SampleError         a text is no sample of that kind
@@ -28,6 +29,10 @@ class ThreatwalkError(Exception):
 
 class UsageError(ThreatwalkError):
     exit_code = 2
+
+
+class AbsentError(UsageError):
+    pass
 
 
 class ParamsError(UsageError):

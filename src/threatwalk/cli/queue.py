@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from threatwalk.desk.rights import Person
 
 F = TypeVar("F", bound=Callable[..., Any])
+NUMBER = click.IntRange(1, 2**53)
 
 
 @click.group()
@@ -110,7 +111,7 @@ def list_(state: str | None, as_json: bool) -> None:
 
 @queue.command()
 @params_option
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(params: Params, number: int, as_json: bool) -> None:
     """Show one indicator: what was asked, who changed it, and the verdicts about what was found."""
@@ -140,7 +141,7 @@ def show(params: Params, number: int, as_json: bool) -> None:
 
 @queue.command()
 @params_option
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @_wanted_options(defaults=False)
 def change(params: Params, number: int, **options: Any) -> None:
     """Change what was asked about an indicator that waits: its tags, note, priority, budget."""
@@ -157,7 +158,7 @@ def change(params: Params, number: int, **options: Any) -> None:
 
 @queue.command()
 @params_option
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 def cancel(params: Params, number: int) -> None:
     """Take an indicator that waits out of the queue."""
     with _desk(params) as (desk, person):
@@ -166,7 +167,7 @@ def cancel(params: Params, number: int) -> None:
 
 @queue.command()
 @params_option
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.argument("decision", type=click.Choice(["accept", "reject", "undo"]))
 @click.argument("samples", nargs=-1, required=True, metavar="KIND:VALUE...")
 @click.option("--why", default="", help="The reason, kept with the verdict.")
@@ -187,8 +188,8 @@ def verdict(params: Params, number: int, decision: str, samples: tuple[str, ...]
 
 @queue.command()
 @params_option
-@click.argument("first", type=int)
-@click.argument("second", type=int)
+@click.argument("first", type=NUMBER)
+@click.argument("second", type=NUMBER)
 def compare(params: Params, first: int, second: int) -> None:
     """Compare two runs of one indicator: samples added and lost, questions asked."""
     from threatwalk.desk.comparison import compare as compared

@@ -17,7 +17,7 @@ from threatwalk.desk.listing import Listing
 from threatwalk.desk.queue import Indicator, Queue, Wanted
 from threatwalk.desk.rights import Person, Right
 from threatwalk.desk.verdicts import Decision, Verdicts
-from threatwalk.errors import UsageError
+from threatwalk.errors import AbsentError, UsageError
 from threatwalk.gate.policy import Policy
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample
@@ -63,7 +63,7 @@ class Actions:
         """Change what was asked about a waiting indicator; `values` by the names of `Wanted`.
 
         Raises:
-            RightError, UsageError: as `add`; UsageError where there is no such indicator, too.
+            RightError, UsageError: as `add`; AbsentError where there is no such indicator.
             BusyError: it waits no more.
         """
         person.need(Right.QUEUE, "change indicators")
@@ -85,7 +85,7 @@ class Actions:
 
         Raises:
             RightError: the person may not.
-            UsageError: there is no such analysis, or it found no such sample.
+            UsageError: there is no such analysis (AbsentError), or it found no such sample.
             DocumentError: the analysis cannot be read.
         """
         person.need(Right.DECIDE, "decide about samples")
@@ -98,29 +98,29 @@ class Actions:
         self.verdicts.write(number, samples, decision, who=person.name, why=why)
 
     def find(self, number: int) -> Indicator:
-        """Raises UsageError where there is no such indicator."""
+        """Raises AbsentError where there is no such indicator."""
         one = self.queue.find(number)
         if one is None:
-            raise UsageError(f"there is no indicator {number}")
+            raise AbsentError(f"there is no indicator {number}")
         return one
 
     def analysis(self, number: int) -> Analysis:
         """The stored analysis of an indicator.
 
         Raises:
-            UsageError: there is none (yet).
+            AbsentError: there is none (yet).
             DocumentError: it cannot be read.
         """
         return result.read(self.folder(number))
 
     def folder(self, number: int) -> Path:
-        """Where the result lies, which is below the installation's results; raises UsageError where there is none."""
+        """Where the result lies, which is below the installation's results; raises AbsentError where there is none."""
         one = self.find(number)
         if one.result is None:
-            raise UsageError(f"indicator {number} has no result: it is {one.state}")
+            raise AbsentError(f"indicator {number} has no result: it is {one.state}")
         folder = self._results / Path(one.result).name  # whatever the row says, nothing else is read
         if not folder.is_dir():
-            raise UsageError(f"the result of indicator {number} is not in {self._results}")
+            raise AbsentError(f"the result of indicator {number} is not in {self._results}")
         return folder
 
     def active_dns(self, tlp: Tlp, pap: Pap) -> str | None:

@@ -9,7 +9,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
@@ -18,11 +17,11 @@ from markupsafe import Markup
 
 from threatwalk import __version__
 from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
-from threatwalk.desk.shown import prose, shown
+from threatwalk.desk.shown import prose, shown, shown_day, shown_moment
 from threatwalk.pivot import Outcome, Pivot
 from threatwalk.sample import Kind, Sample
 
-_FAMILIES = {
+FAMILIES = {
     Kind.IPV4: "address",
     Kind.IPV6: "address",
     Kind.DOMAIN: "name",
@@ -64,7 +63,7 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
         stopped=_stopped(analysis.stopped),
         stop_bars=_bars(analysis.values, None),
         steps=[_step(step, first, sources) for step in analysis.steps],
-        families=Counter(_FAMILIES[s.kind] for s in analysis.samples),
+        families=Counter(FAMILIES[s.kind] for s in analysis.samples),
         outcomes=_outcomes(q for step in analysis.steps for q in step.questions),
         sources=_sources(analysis, first),
         questions=[(i, q) for i, step in enumerate(analysis.steps, 1) for q in step.questions],
@@ -89,9 +88,9 @@ def _template() -> jinja2.Template:
     env.filters |= {
         "shown": shown,
         "prose": prose,
-        "family": lambda s: _FAMILIES[s.kind],
-        "moment": _moment,
-        "day": _day,
+        "family": lambda s: FAMILIES[s.kind],
+        "moment": shown_moment,
+        "day": shown_day,
     }
     env.tests["told"] = _told
     return env.from_string(_asset("page.html"))
@@ -100,14 +99,6 @@ def _template() -> jinja2.Template:
 def _told(question: Question) -> bool:
     """Whether somebody outside learned of this question during this walk."""
     return not question.answer.archived and question.answer.outcome is not Outcome.NOT_ASKED
-
-
-def _moment(moment: datetime | None) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
-
-
-def _day(moment: datetime | None) -> str:
-    return moment.strftime("%Y-%m-%d") if moment else "–"
 
 
 def _stopped(stopped: Stopped) -> str:
@@ -193,7 +184,7 @@ def _graph(analysis: Analysis, first: dict[Sample, Pivot]) -> dict[str, Any]:
     nodes = [
         {
             "kind": s.kind,
-            "family": _FAMILIES[s.kind],
+            "family": FAMILIES[s.kind],
             "text": shown(s),
             "column": column.get(s, 0),
             "doubted": s not in held,

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from datetime import datetime
 
 from threatwalk.sample import Kind, Sample
 
@@ -27,6 +28,14 @@ def shown(s: Sample) -> str:
 def prose(text: str) -> str:
     """Free text, such as a source's error message, without live URLs and hidden characters."""
     return visible(_SCHEME.sub(r"hxxp\2://", text).replace("://", "[:]//"))
+
+
+def shown_moment(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
+
+
+def shown_day(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d") if moment else "–"
 
 
 def visible(text: str) -> str:
