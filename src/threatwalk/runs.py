@@ -5,6 +5,7 @@ and holds exactly what its commit says: `git checkout TAG && dvc pull && dvc rep
 """
 
 import configparser
+import fcntl
 import hashlib
 import json
 import os
@@ -12,7 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ MEMORY, ACCEPTED = (
 )  # of a dataset, for the next; and of the last
 BRANCH = "datasets"
 KEPT_CLONES = 5
+_YOUNG_S = 86400  # a clone that was opened since may still be at work
 
 _AUTHOR = (
     "-c",
@@ -66,7 +70,7 @@ def open_run(run: Run, settings: Settings, *, project: Path, params: Path, value
     """Clone the project at its last commit, write parameters, take a snapshot, remember the last accepted dataset.
 
     `values` are dotted parameters ("reward.pay") from a trigger form. A repeat leaves the clone and renews
-    the rest.
+    the rest; one at the same time waits.
 
     Raises:
         UsageError: `project` is no git checkout.
@@ -77,6 +81,11 @@ def open_run(run: Run, settings: Settings, *, project: Path, params: Path, value
             f"{project} is no git checkout; a dataset's history needs one: git init and commit first"
         )
     raw = override(yaml.safe_load(params.read_text(encoding="utf-8")), {**values, "corpus": "data/snapshot"})
+    with _alone(run):
+        _open(run, settings, project, raw)
+
+
+def _open(run: Run, settings: Settings, project: Path, raw: Mapping[str, Any]) -> None:
     if not (run.folder / ".git").exists():
         shutil.rmtree(run.folder, ignore_errors=True)
         run.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -134,39 +143,71 @@ def stage(run: Run, name: str) -> None:
     """Reproduce one stage of dvc.yaml; raises DataError where the stage fails."""
     if name not in STAGES:
         raise UsageError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
-    call(["dvc", "repro", "--single-item", name], _opened(run))
+    with _alone(run):
+        call(["dvc", "repro", "--single-item", name], _opened(run))
 
 
 def publish(run: Run, *, project: Path) -> str:
     """Commit and tag the dataset, push it to the branch `datasets`, and the data to the DVC remote.
 
     The branch lies in DATASETS_REMOTE (default: the project's own checkout, never a branch that a person
-    works on; a folder `*.git` that does not exist yet is made a bare repository). Returns the commit.
+    works on; a folder `*.git` that does not exist yet is made a bare repository). Returns the commit. One run of
+    this installation publishes at a time, each on top of the one before; a repeat adds nothing.
     """
     folder = _opened(run)
     remote = datasets_remote(project)
-    if remote.endswith(".git") and Path(remote).is_absolute() and not Path(remote).exists():
-        call(["git", "init", "--quiet", "--bare", remote], project)
-    call(["dvc", "push", "--quiet"], folder)
-    call(["git", "add", "--force", "dvc.lock", "params.yaml", "data/snapshot.dvc"], folder)
-    call(["git", "add", "--force", "data/reports/metrics.json", "data/evaluation/metrics.json"], folder)
-    call(["git", "add", "--force", ACCEPTED, MEMORY, "data/contract/contract.json"], folder)
-    tree = output(["git", "write-tree"], folder)
-    if tree == output(["git", "rev-parse", "HEAD^{tree}"], folder):
-        commit = output(["git", "rev-parse", "HEAD"], folder)
-    else:
-        parents = ["-p", output(["git", "rev-parse", "HEAD"], folder)]
-        older = output(["git", "ls-remote", remote, f"refs/heads/{BRANCH}"], folder).split()
-        if older:
-            call(["git", "fetch", "--quiet", "--no-tags", remote, older[0]], folder)
-            parents += ["-p", older[0]]
+    with _alone(run):
+        call(["dvc", "push", "--quiet"], folder)
+        call(["git", "add", "--force", "dvc.lock", "params.yaml", "data/snapshot.dvc"], folder)
+        call(["git", "add", "--force", "data/reports/metrics.json", "data/evaluation/metrics.json"], folder)
+        call(["git", "add", "--force", ACCEPTED, MEMORY, "data/contract/contract.json"], folder)
+        with _locked(folder.parent / ".publishing"):
+            if remote.endswith(".git") and Path(remote).is_absolute() and not Path(remote).exists():
+                call(["git", "init", "--quiet", "--bare", remote], project)
+            return _commit(run, remote)
+
+
+def _commit(run: Run, remote: str) -> str:
+    """Commit what is staged on top of the newest dataset, and push it with its tag."""
+    folder = run.folder
+    head, tree = (output(["git", *line], folder) for line in (["rev-parse", "HEAD"], ["write-tree"]))
+    newest = (output(["git", "ls-remote", remote, f"refs/heads/{BRANCH}"], folder).split() or [""])[0]
+    if newest:
+        call(["git", "fetch", "--quiet", "--no-tags", remote, newest], folder)
+    there = bool(newest) and _contains(folder, newest, head)
+    commit = head
+    if tree != output(["git", "rev-parse", "HEAD^{tree}"], folder) or not (
+        there or not newest or _contains(folder, head, newest)
+    ):
+        parents = [text for parent in (head, newest) if parent for text in ("-p", parent)]
         message = f"Dataset {run.name}"
         commit = output(["git", *_AUTHOR, "commit-tree", tree, *parents, "-m", message], folder)
         call(["git", "reset", "--quiet", "--soft", commit], folder)
+        there = False
     call(["git", "tag", "--force", run.tag, commit], folder)
-    call(["git", "push", "--quiet", remote, f"{commit}:refs/heads/{BRANCH}"], folder)
+    if not there:
+        call(["git", "push", "--quiet", remote, f"{commit}:refs/heads/{BRANCH}"], folder)
     call(["git", "push", "--quiet", "--force", remote, f"refs/tags/{run.tag}"], folder)
     return commit
+
+
+def _contains(folder: Path, later: str, earlier: str) -> bool:
+    """Whether a commit is another one or came after it."""
+    return output(["git", "merge-base", "--is-ancestor", earlier, later], folder, missing="no") != "no"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Wait for a lock that the machine gives back when its holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """A task that Airflow started twice waits for itself: DVC would refuse the second one."""
+    return _locked(run.folder.with_name(f".{run.name}.lock"))
 
 
 def call(argv: Sequence[str], folder: Path) -> None:
@@ -215,4 +256,6 @@ def _prune(run: Run) -> None:
         key=lambda c: c.stat().st_mtime,
     )
     for clone in clones[: max(0, len(clones) - KEPT_CLONES + 1)]:
-        shutil.rmtree(clone, ignore_errors=True)
+        if time.time() - clone.stat().st_mtime > _YOUNG_S:
+            shutil.rmtree(clone, ignore_errors=True)
+            clone.with_name(f".{clone.name}.lock").unlink(missing_ok=True)

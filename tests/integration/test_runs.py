@@ -1,7 +1,9 @@
 """A run: a private clone, its dataset on the branch `datasets`, and nothing done to anybody's checkout."""
 
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,33 @@ def test_a_second_dataset_follows_the_first(project: Path) -> None:
     assert git(project, "rev-parse", "datasets") == commits[1]
     compared = [json.loads(git(project, "show", f"{commit}:{runs.ACCEPTED}")) for commit in commits]
     assert compared == [{}, {"dataset": f"dataset {commits[0][:12]}", "figures": {}, "prints": []}]
+
+
+def test_a_repeated_publication_leaves_the_newer_dataset_where_it_is(project: Path) -> None:
+    settings = Settings.from_env()
+    made = [runs.run_of(settings, f"run {number}") for number in (1, 2)]
+    for number, run in enumerate(made):
+        runs.open_run(run, settings, project=project, params=project / "params.yaml", values={"seed": number})
+        runs.stage(run, "ingest")
+    first, second = (runs.publish(run, project=project) for run in made)
+
+    again = runs.publish(made[0], project=project)
+
+    assert again == first == git(project, "rev-parse", f"{made[0].tag}^{{commit}}")
+    assert git(project, "rev-parse", "datasets") == second
+
+
+def test_old_clones_go_and_those_that_may_be_at_work_stay(project: Path) -> None:
+    settings = Settings.from_env()
+    made = [runs.run_of(settings, f"run {number}") for number in range(runs.KEPT_CLONES + 2)]
+    for run in made:
+        run.folder.mkdir(parents=True)
+    long_ago = time.time() - 2 * 86400
+    os.utime(made[0].folder, (long_ago, long_ago))
+
+    runs.open_run(made[-1], settings, project=project, params=project / "params.yaml", values={})
+
+    assert [run.folder.exists() for run in made] == [False, *[True] * 6]
 
 
 @pytest.mark.parametrize(
