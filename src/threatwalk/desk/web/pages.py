@@ -24,7 +24,7 @@ from threatwalk.desk.shown import prose, shown, shown_day, shown_moment
 from threatwalk.desk.verdicts import Decision
 from threatwalk.desk.web.api import Desk, Id, Number, Somebody
 from threatwalk.desk.web.table import Guarded
-from threatwalk.errors import AbsentError, SampleError, UsageError
+from threatwalk.errors import AbsentError, RightError, SampleError, UsageError
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample, parse, refang
 
@@ -139,7 +139,7 @@ def add(request: Request, desk: Desk, person: Somebody, form: Form) -> Response:
         samples = _pasted(typed["list"], form.get("file"))
         numbers = desk.add(person, [Wanted(s, **_values(form)) for s in samples])
     except UsageError as err:
-        return _queue(request, desk, {}, typed=typed, problem=prose(str(err)))
+        return _queue(request, desk, {}, typed=typed, problem=err)
     known = numbers.count(None)
     return _back(request, f"/?queued={len(numbers) - known}&known={known}")
 
@@ -153,14 +153,14 @@ def _queue(
     queued: int | None = None,
     known: int = 0,
     typed: dict[str, str] | None = None,
-    problem: str = "",
+    problem: Exception | None = None,
 ) -> Response:
     wanted = {name: value for name, value in filters.items() if value}
     rows = desk.listing.page(_sought(wanted), before=before, limit=ROWS + 1)
     return _page(
         request,
         "queue.html",
-        422 if problem else 200,
+        _code(problem),
         rows=rows[:ROWS],
         more=rows[ROWS - 1].id if len(rows) > ROWS else None,
         before=before,
@@ -170,9 +170,13 @@ def _queue(
         queued=queued,
         known=known,
         typed=_BLANK | (typed or {}),
-        problem=problem,
+        problem=problem and prose(str(problem)),
         active_dns=_where_active_dns(desk),
     )
+
+
+def _code(problem: Exception | None) -> int:
+    return 200 if problem is None else 403 if isinstance(problem, RightError) else 422
 
 
 def _where_active_dns(desk: Desk) -> dict[str, list[str]]:
@@ -200,17 +204,17 @@ def _indicator(
     *,
     decided: int | None = None,
     changed: bool = False,
-    problem: str = "",
+    problem: Exception | None = None,
 ) -> Response:
     one = desk.find(number)
     try:
         analysis = desk.analysis(number) if one.result else None
     except AbsentError as err:
-        analysis, problem = None, problem or prose(str(err))
+        analysis, problem = None, problem or err
     return _page(
         request,
         "indicator.html",
-        422 if problem else 200,
+        _code(problem),
         one=one,
         analysis=analysis,
         samples=found(analysis) if analysis else None,
@@ -220,7 +224,7 @@ def _indicator(
         runs=desk.listing.runs_of(one.sample),
         decided=decided,
         changed=changed,
-        problem=problem,
+        problem=problem and prose(str(problem)),
         active_dns=_where_active_dns(desk),
     )
 
@@ -255,7 +259,7 @@ def _act(request: Request, number: int, desk: Desk, action: Callable[[], object]
     except (UsageError, ValueError) as err:
         if isinstance(err, AbsentError):
             raise
-        return _indicator(request, number, desk, problem=prose(str(err)))
+        return _indicator(request, number, desk, problem=err)
     return _back(request, f"/indicators/{number}?{said}")
 
 
