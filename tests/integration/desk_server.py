@@ -56,14 +56,14 @@ async def client(desk: Actions, who: str | None, **headers: str) -> AsyncIterato
         yield made
 
 
-def finish(desk: Actions, analysis: Analysis, **asked: object) -> int:
+def finish(desk: Actions, analysis: Analysis, *, note: str = "", run: str = "tonight") -> int:
     """Queue a walk's trailhead before all others, and give it this result; its number."""
-    (number,) = desk.add(CHIEF, [Wanted(analysis.trailhead, priority=1000, **asked)])  # type: ignore[arg-type]
+    (number,) = desk.add(CHIEF, [Wanted(analysis.trailhead, priority=1000, note=note)])
     assert number is not None
     (claimed,) = desk.queue.claim(1, "worker", 60)
     assert claimed.id == number
     folder = result.publish(desk._results, claimed, analysis, author="CERT")
-    desk.queue.finish(number, "worker", run="tonight", result=str(folder))
+    desk.queue.finish(number, "worker", run=run, result=str(folder))
     return number
 
 
