@@ -216,6 +216,7 @@ def _show(job: Job, up: Platform, summary: Mapping[str, Any], journal: Journal) 
     for bundle, page in zip(summary["bundles"], summary["pages"], strict=True):
         console.print(f"  {bundle}\n  {page}")
     console.print(f"Airflow: {up.airflow.url}   user admin, password {up.password}")
+    console.print(f"  the desk in its side bar: {up.airflow.url}/plugin/threatwalk")
     console.print(f"MLflow:  {up.mlflow_url}")
     console.print(
         f"{summary['seconds']:.0f} s, at most {summary['peak_pss_gb']} GB; {job.home / 'summary.json'}"
