@@ -1,4 +1,4 @@
-"""Servers for integration tests, started and stopped here: a private PostgreSQL, and S3."""
+"""Servers for integration tests, started and stopped here: a private PostgreSQL, Redis, and S3."""
 
 import os
 import pwd
@@ -27,7 +27,7 @@ def missing_package(what: str) -> None:
     pytest.skip(reason)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
@@ -47,7 +47,7 @@ def postgres_server() -> Iterator[str]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         missing_package("PostgreSQL")
-    binaries, user, port = found[-1].parent, _user(), _free_port()
+    binaries, user, port = found[-1].parent, _user(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="threatwalk-postgres-"))
     if user:
         shutil.chown(folder, user)
@@ -89,14 +89,18 @@ def _wait(port: int, server: subprocess.Popen[bytes]) -> None:
             return
 
 
-@pytest.fixture
-def postgres_url(postgres_server: str) -> str:
+def new_database(postgres_server: str) -> str:
     """The URL of an empty database."""
     name = f"test_{next(_numbers)}"
     address = postgres_server.replace("+psycopg", "")
     with psycopg.connect(f"{address}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
     return f"{postgres_server}/{name}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    return new_database(postgres_server)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -108,11 +112,30 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """The URL of a private Redis server that keeps nothing on the disk."""
+    program = shutil.which("redis-server")
+    if program is None:
+        missing_package("redis-server")
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    with (tmp_path / "redis.log").open("wb") as log:
+        server = subprocess.Popen([str(program), *options], stdout=log, stderr=log)
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+@pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of an empty S3, which is the one that the environment names."""
     import boto3
+    from moto.moto_api._internal.models import moto_api_backend
     from moto.server import ThreadedMotoServer
 
+    moto_api_backend.reset()  # what it holds is the process's, not the server's
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

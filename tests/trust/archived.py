@@ -68,11 +68,11 @@ def trailheads(count: int) -> list[Sample]:
 def fill(home: Path, hosts: int = 1000) -> None:
     """Archive what three sources say of every name and address of a made-up internet."""
     archive = Archive.open(settings(home).database)
-    archive.put_all(_entries(hosts))
+    archive.put_all(entries(hosts))
     archive.close()
 
 
-def _entries(hosts: int) -> Iterator[Entry]:
+def entries(hosts: int) -> Iterator[Entry]:
     rng = random.Random(7)
     names = trailheads(hosts)
     for number, one in enumerate(names):
