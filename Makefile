@@ -9,7 +9,7 @@ export AIRFLOW_PORT ?= 8080
 export MLFLOW_PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo real test trust check lock clean
+.PHONY: help install demo real test trust check audit lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -53,6 +53,11 @@ trust: install ## what is promised, measured in full form: make trust ROWS='R3 S
 
 check: install ## the fast part of it: format, lint, types, layers
 	@scripts/check
+
+audit: install ## known vulnerabilities of what is locked, but for requirements/findings.txt; the bill of materials (var/sbom.json)
+	@mkdir -p var && $(BIN)/python scripts/sbom > var/sbom.json
+	@$(BIN)/uv tool run --quiet pip-audit --disable-pip --require-hashes -r requirements/lock.txt \
+		$$(awk '!/^#/ {print "--ignore-vuln", $$1}' requirements/findings.txt)
 
 lock: install ## renew requirements/ within the ranges of pyproject.toml
 	@scripts/lock
