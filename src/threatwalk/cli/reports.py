@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -147,7 +148,7 @@ def collect(params: Params, name: str | None, month: datetime | None) -> None:
 
     With --month only those of one month, to fill up a long history piece by piece: feeds that give no dates (folders,
     TAXII) are left out, and the next run without it goes on as if there had been none. What cannot be read goes to quarantine; what a feed withdrew is marked. A feed that cannot be reached
-    gives exit code 75 after the others are done.
+    gives exit code 75 after the others are done. What people accepted at the desk becomes reports of our own.
     """
     known = {feed.name: feed for feed in params.feeds}
     if name and name not in known:
@@ -160,8 +161,38 @@ def collect(params: Params, name: str | None, month: datetime | None) -> None:
         except ThreatwalkError as err:
             say(f"{feed.name}: {err}")
             errors.append(err)
+    if not name and not month:
+        _own(params, settings)
     if errors:
         raise errors[0]
+
+
+def _own(params: Params, settings: Settings) -> None:
+    from threatwalk.archive import database
+    from threatwalk.desk import own
+    from threatwalk.desk.queue import Queue
+    from threatwalk.desk.verdicts import Verdicts
+    from threatwalk.gate.policy import Policy
+    from threatwalk.reports.report import Pap
+
+    engine = database.engine(settings.database)
+    try:
+        done = own.write(
+            Queue(engine),
+            Verdicts(engine),
+            settings.reports,
+            policy=Policy(params.gate),
+            record_pap=Pap(params.record.pap),
+            active_dns=params.gate.active_dns,
+            least=params.ingest.min_samples,
+            org=os.environ.get("THREATWALK_AUTHOR", "threatwalk"),
+        )
+    finally:
+        engine.dispose()
+    if done.reports or done.withdrawn:
+        click.echo(
+            f"desk: {done.reports} reports of our own, {done.changed} new or changed, {done.withdrawn} withdrawn"
+        )
 
 
 def _collect(feed: Feed, settings: Settings, month: str | None, *, named: bool) -> None:

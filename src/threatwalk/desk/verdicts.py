@@ -89,11 +89,10 @@ class Verdicts:
         return _current(self.history(indicator))
 
     def each(self) -> Iterator[tuple[int, dict[Sample, Verdict]]]:
-        """The same of every analysis that has any verdict, by the number of its indicator."""
+        """The same of every analysis that ever had a verdict, by the number of its indicator."""
         rows = sorted(self._read(), key=lambda one: one.indicator)  # stable: each one's order is kept
         for indicator, own in groupby(rows, key=lambda one: one.indicator):
-            if counted := _current(own):
-                yield indicator, counted
+            yield indicator, _current(own)
 
     def _read(self, *where: sa.ColumnElement[bool]) -> list[Verdict]:
         query = sa.select(verdicts).where(*where).order_by(verdicts.c.id)

@@ -33,6 +33,24 @@ class Policy:
             return "active DNS was not asked for: the adversary's name server could see it"
         return None
 
+    def stamp(self, tlp: Tlp, pap: Pap, *, dns: bool, kept_pap: Pap, kept_dns: bool) -> Tlp:
+        """The freest TLP, no freer than `tlp`, that lets a sample go no further under `kept_pap` than its own tags do.
+
+        For samples of which only a TLP is kept; `dns` and `kept_dns`: active DNS is chosen.
+        """
+
+        def reach(tlp: Tlp, pap: Pap, dns: bool) -> set[Opsec]:
+            return {o for o in Opsec if self.refuses(o, tlp=tlp, pap=pap, active_dns=dns) is None}
+
+        allowed = reach(tlp, pap, dns)
+        stricter = list(Tlp)[_STRICTNESS[tlp] :]
+        return next((one for one in stricter if reach(one, kept_pap, kept_dns) <= allowed), Tlp.RED)
+
+    @staticmethod
+    def strictness(tlp: Tlp) -> int:
+        """By which TLPs are compared: the higher, the stricter."""
+        return _STRICTNESS[tlp]
+
 
 def _table(name: str, raw: dict[str, str], colours: list[str]) -> dict[str, int]:
     """How far each colour goes; `colours` from the freest to the strictest."""
