@@ -7,12 +7,15 @@ least one filter of A would add, which is all of them less those that only filte
 one sum over subsets gives it for all 2^F mappings. The loops are compiled, one walk after the other.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from threatwalk.learning.compiled import compiled
 from threatwalk.learning.dataset import CITED, KIND_AT, Bools, Ints, Longs
 from threatwalk.learning.env import BatchEnv
+from threatwalk.learning.reward import floor_size
 from threatwalk.learning.stepping import Graph, State
 
 Floats = NDArray[np.float32]
@@ -23,7 +26,7 @@ _GOAL, _HELD = 1 << 62, 1 << 61  # of a sample in the table, beside the bits of 
 def gains(env: BatchEnv, rows: Longs) -> Floats:
     """The rise of the clipped eq. (4) for every mapping, asked in parallel.  (n, 2^F)"""
     rise = np.zeros((len(rows), 1 << env.filters), dtype=np.float32)
-    _gains(env.graph, env.state(), env.reward.excess_weight, env.audit, rows, rise)
+    _gains(env.graph, env.state(), env.reward.excess_weight, env.audit, rows, _most(env, rows), rise)
     return rise
 
 
@@ -31,7 +34,7 @@ def gains_of(env: BatchEnv, rows: Longs, actions: Longs) -> Floats:
     """The same for some mappings only: (A,), or (n, A) others in each state -> (n, A)"""
     each = _each(actions, rows)
     rise = np.zeros(each.shape, dtype=np.float32)
-    _gains_of(env.graph, env.state(), env.reward.excess_weight, env.audit, rows, each, rise)
+    _gains_of(env.graph, env.state(), env.reward.excess_weight, env.audit, rows, _most(env, rows), each, rise)
     return rise
 
 
@@ -49,6 +52,13 @@ def affordable(env: BatchEnv, rows: Longs, actions: Longs) -> Bools:
     within = np.empty(each.shape, dtype=np.bool_)
     _affordable(env.state(), rows, each, within)
     return within
+
+
+def _most(env: BatchEnv, rows: Longs) -> Longs:
+    """The samples that a set may hold before r = -1 whatever they are.  (n,)"""
+    sizes = floor_size(env.data.goal_size[env.goal[rows]], excess_weight=env.reward.excess_weight)
+    most: Longs = np.minimum(sizes, len(env.data.kind)).astype(np.int64)
+    return most
 
 
 def _each(actions: Longs, rows: Longs) -> Ints:
@@ -83,15 +93,30 @@ def _effort(graph: Graph, state: State, rows: Longs) -> Longs:
     return pivots
 
 
+class Table(NamedTuple):
+    """The samples that a state's filters would add, for one state after the other: open addressing in the first slots.
+
+    names: stamp << 32 | sample; those of other stamps count as empty, so that nothing is cleared.
+    """
+
+    names: Longs
+    marks: Longs
+
+
 @compiled
-def _gains(graph: Graph, state: State, excess: float, audit: bool, rows: Longs, rise: Floats) -> None:
+def _gains(
+    graph: Graph, state: State, excess: float, audit: bool, rows: Longs, most: Longs, rise: Floats
+) -> None:
     filters, last = state.pending.shape[1], rise.shape[1] - 1
     inside = np.zeros(last + 1, np.float32)  # [a]: the weight that only filters of a would add
+    every = np.arange(last + 1).astype(np.int32)
+    bits = _bits(graph, state, rows, most)
+    table = _table(bits)
     for i in range(len(rows)):
-        bits, true = _found(graph, state, audit, rows[i])
         inside[:] = 0
-        for k in range(len(bits)):
-            inside[bits[k]] += 1.0 if true[k] else -excess
+        new, floods = _found(graph, state, audit, rows[i], most[i], bits[i], i + 1, table)
+        for mark in new:
+            inside[mark & ~_GOAL] += 1.0 if mark & _GOAL else -excess
         for f in range(filters):
             half = 1 << f
             for low in range(0, last + 1, 2 * half):
@@ -99,85 +124,127 @@ def _gains(graph: Graph, state: State, excess: float, audit: bool, rows: Longs, 
                     inside[a + half] += inside[a]
         for a in range(last + 1):
             rise[i, a] = inside[last] - inside[last - a]
-        _clip(graph, state, excess, rows[i], rise[i])
+        _clip(graph, state, excess, rows[i], every, floods, rise[i])
 
 
 @compiled
 def _gains_of(
-    graph: Graph, state: State, excess: float, audit: bool, rows: Longs, actions: Ints, rise: Floats
+    graph: Graph,
+    state: State,
+    excess: float,
+    audit: bool,
+    rows: Longs,
+    most: Longs,
+    actions: Ints,
+    rise: Floats,
 ) -> None:
+    bits = _bits(graph, state, rows, most)
+    table = _table(bits)
     for i in range(len(rows)):
-        bits, true = _found(graph, state, audit, rows[i])
-        for k in range(len(bits)):
-            by, worth = np.int32(bits[k]), np.float32(1.0 if true[k] else -excess)
+        new, floods = _found(graph, state, audit, rows[i], most[i], bits[i], i + 1, table)
+        worth = np.float32(0)
+        for k in range(len(new)):
+            worth += np.float32(1.0 if new[k] & _GOAL else -excess)
+            by = np.int32(new[k] & ~_GOAL)
+            if k + 1 < len(new) and new[k + 1] & ~_GOAL == by:
+                continue  # samples in a row are mostly known to the same filters
             for a in range(actions.shape[1]):
                 rise[i, a] += worth if actions[i, a] & by != 0 else np.float32(0)
-        _clip(graph, state, excess, rows[i], rise[i])
+            worth = np.float32(0)
+        _clip(graph, state, excess, rows[i], actions[i], floods, rise[i])
 
 
 @compiled
-def _found(graph: Graph, state: State, audit: bool, walk: int) -> tuple[Longs, NDArray[np.bool_]]:
-    """Every sample that any filter would add: the bit set of those filters, and whether the goal holds it."""
-    goal, held = state.goal[walk], state.size[walk]
+def _bits(graph: Graph, state: State, rows: Longs, most: Longs) -> Longs:
+    """How many bits number the slots of each state's table, twice as large as what it may have to hold."""
+    pivots, bits = _effort(graph, state, rows), np.full(len(rows), 6)
+    for i in range(len(rows)):
+        goal = state.goal[rows[i]]
+        size = graph.goal_indptr[goal + 1] - graph.goal_indptr[goal]
+        read = min(pivots[i], state.pending.shape[1] * (most[i] + 1))
+        while 1 << bits[i] < 2 * (size + state.size[rows[i]] + read):
+            bits[i] += 1
+    return bits
+
+
+@compiled
+def _table(bits: Longs) -> Table:
+    """With room for the largest state."""
+    size = 1 << bits.max() if len(bits) else 1
+    return Table(np.zeros(size, np.int64), np.empty(size, np.int64))
+
+
+@compiled
+def _found(
+    graph: Graph, state: State, audit: bool, walk: int, most: int, bits: int, stamp: int, table: Table
+) -> tuple[Longs, int]:
+    """Of every sample that a filter would add: the bits of those filters, and whether the goal holds it.
+
+    And the filters that flood, as bits: each by itself would make the set so large that r = -1 whatever else
+    is in it, so they are not read to the end.
+    """
+    names, marks = table
+    goal, held, count, floods = state.goal[walk], state.size[walk], 0, 0
     goal_low, goal_high = graph.goal_indptr[goal], graph.goal_indptr[goal + 1]
+    new = np.empty(1 << bits, np.int64)  # slots
     group, day = graph.group[goal], graph.day[goal]
-    room = 2 * (goal_high - goal_low + held)
-    for f in range(state.pending.shape[1]):
-        if state.pending[walk, f] > 0:
-            for at in range(state.watermark[walk, f], held):
-                sample = state.order[walk, at]
-                room += 2 * (graph.indptr[f, sample + 1] - graph.indptr[f, sample])
-    bits = 6
-    while 1 << bits < room:
-        bits += 1
-    names, marks = np.full(1 << bits, -1, np.int64), np.zeros(1 << bits, np.int64)
     for at in range(goal_low, goal_high):
-        slot = _slot(names, bits, graph.goal_found[at])
-        names[slot], marks[slot] = graph.goal_found[at], _GOAL
+        name = stamp << 32 | graph.goal_found[at]
+        slot = _slot(names, bits, name)
+        names[slot], marks[slot] = name, _GOAL
     for at in range(held):
-        slot = _slot(names, bits, state.order[walk, at])
-        names[slot], marks[slot] = state.order[walk, at], _HELD
-    new, count = np.empty(1 << bits, np.int64), 0  # slots of what would be added
+        name = stamp << 32 | state.order[walk, at]
+        slot = _slot(names, bits, name)
+        names[slot], marks[slot] = name, _HELD
     for f in range(state.pending.shape[1]):
-        if state.pending[walk, f] > 0:
-            for at in range(state.watermark[walk, f], held):
-                sample = state.order[walk, at]
-                if not graph.accepts[f, graph.kind[sample]]:
-                    continue
-                for edge in range(graph.indptr[f, sample], graph.indptr[f, sample + 1]):
-                    known = graph.evidence[edge]
-                    if audit:
-                        passes = known >> 32 <= day
-                        if known & CITED:
-                            passes = passes and graph.first_group[edge] != group
-                            passes = passes or graph.other_day[edge] <= day
-                        if not passes:
-                            continue
-                    found = known & (1 << KIND_AT) - 1
-                    slot = _slot(names, bits, found)
-                    names[slot] = found
-                    if marks[slot] == 0 or marks[slot] == _GOAL:
-                        new[count] = slot
-                        count += 1
-                    marks[slot] |= 1 << f
-    found_by = marks[new[:count]]
-    return found_by & ~_GOAL, found_by & _GOAL != 0
+        own = 0
+        for at in range(state.watermark[walk, f] if state.pending[walk, f] > 0 else held, held):
+            sample = state.order[walk, at]
+            if not graph.accepts[f, graph.kind[sample]]:
+                continue
+            for edge in range(graph.indptr[f, sample], graph.indptr[f, sample + 1]):
+                known = graph.evidence[edge]
+                if audit:
+                    passes = known >> 32 <= day
+                    if known & CITED:
+                        passes = passes and graph.first_group[edge] != group
+                        passes = passes or graph.other_day[edge] <= day
+                    if not passes:
+                        continue
+                name = stamp << 32 | known & (1 << KIND_AT) - 1
+                slot = _slot(names, bits, name)
+                if names[slot] != name:
+                    names[slot], marks[slot] = name, 0
+                if marks[slot] == 0 or marks[slot] == _GOAL:
+                    new[count] = slot
+                    count += 1
+                own += marks[slot] & (_HELD | 1 << f) == 0
+                marks[slot] |= 1 << f
+                if held + own > most:
+                    break
+            if held + own > most:
+                floods |= 1 << f
+                break
+    return marks[new[:count]], floods
 
 
 @compiled
-def _slot(names: Longs, bits: int, sample: int) -> int:
-    """Where a sample stands, or belongs: open addressing."""
-    at = (sample * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - bits)
-    while names[at] != -1 and names[at] != sample:
+def _slot(names: Longs, bits: int, name: int) -> int:
+    """Where a sample stands, or belongs."""
+    at = ((name & 0xFFFFFFFF) * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - bits)
+    while names[at] >> 32 == name >> 32 and names[at] != name:
         at = at + 1 & (1 << bits) - 1
     return at
 
 
 @compiled
-def _clip(graph: Graph, state: State, excess: float, walk: int, rise: Floats) -> None:
+def _clip(
+    graph: Graph, state: State, excess: float, walk: int, actions: Ints, floods: int, rise: Floats
+) -> None:
     """From weights in samples to what eq. (4), clipped at -1, would gain."""
     size = graph.goal_indptr[state.goal[walk] + 1] - graph.goal_indptr[state.goal[walk]]
     hits, strangers = state.hits[walk], state.size[walk] - state.hits[walk]
-    now = (hits - excess * strangers) / size
+    now, by = (hits - excess * strangers) / size, np.int32(floods)
     for a in range(len(rise)):
-        rise[a] = max(-1.0, now + rise[a] / size) - state.level[walk]
+        level = -1.0 if actions[a] & by else max(-1.0, now + rise[a] / size)
+        rise[a] = level - state.level[walk]

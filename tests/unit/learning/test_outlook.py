@@ -66,6 +66,28 @@ def test_a_disaster_is_held_at_the_floor(toys):
     assert gains(env, np.array([0]))[0, 1] == pytest.approx(-1.5)
 
 
+def test_a_flood_is_one_beside_what_others_find_too(toys):
+    strangers = [f"domain:x{i}.org" for i in range(500)]
+    answers = {
+        ("a", "domain:g.com"): ["domain:h.com"],
+        ("b", "domain:g.com"): [*strangers, "domain:h.com"],
+        ("c", "domain:g.com"): [strangers[0]],
+    }
+    data = toys.dataset(("a", "b", "c"), answers, [("train", ["domain:g.com", "domain:h.com"])])
+    earned, foreseen = [], []
+    for action in range(1, 8):
+        env = BatchEnv(data, 1, walk=toys.params.walk, reward=toys.params.reward)
+        goals = np.array([0])
+        env.reset(goals, goals, data.goal(0)[:1])
+        foreseen.append(gains_of(env, goals, np.array([action]))[0, 0])
+        assert gains(env, goals)[0, action] == pytest.approx(foreseen[-1])
+        earned.append(env.step(goals, np.array([action])).reward[0])
+
+    assert foreseen == pytest.approx(earned)
+    assert min(earned) == pytest.approx(-1.5)
+    assert max(earned) == pytest.approx(0.5)
+
+
 def test_only_what_the_budget_lets_ask_in_full_is_certain(crowd: Dataset, toys):
     env = walks(crowd, toys, budget=30)
     rows = env.running()
