@@ -143,7 +143,7 @@ async def test_without_any_source_the_night_ends_with_75_and_the_queue_stays(
 async def test_a_worker_killed_in_mid_night_loses_nothing(installation: Installation) -> None:
     await installation.queue()
     params = installation.home / "params.yaml"
-    params.write_text(PARAMS.read_text().replace("lease_s: 900", "lease_s: 3"))
+    params.write_text(PARAMS.read_text().replace("lease_s: 600", "lease_s: 3"))
     command = [
         str(Path(sys.executable).parent / "threatwalk"),
         "analyze",

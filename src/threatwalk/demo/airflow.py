@@ -25,6 +25,9 @@ class Airflow:
             base_url=f"{url}/api/v2", headers={"Authorization": f"Bearer {token}"}, timeout=60
         )
 
+    def close(self) -> None:
+        self._client.close()
+
     def unpause(self, dag_id: str) -> None:
         self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
 
