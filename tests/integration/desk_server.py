@@ -37,7 +37,7 @@ async def by_cookie(request: Request) -> Person | None:
 def opened(folder: Path) -> Actions:
     """A desk whose tables and results lie below `folder`."""
     engine = database.engine(f"sqlite:///{folder / 'desk.db'}")
-    return Actions(engine, Policy(load(PARAMS).gate), folder / "results")
+    return Actions(engine, Policy(load(PARAMS).gate), folder / "results", lambda _: None)
 
 
 def application(desk: Actions) -> FastAPI:

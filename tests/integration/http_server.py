@@ -27,6 +27,9 @@ class HttpServer(ABC):
             def do_GET(self) -> None:
                 server.answer(self)
 
+            def do_HEAD(self) -> None:
+                server.answer(self)
+
             def do_POST(self) -> None:
                 server.answer(self)
 

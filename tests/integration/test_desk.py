@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.integration.desk_server import CHIEF, HERE, client, finish, opened
 from tests.unit.desk.conftest import Doubts, World, walked
 
 from threatwalk.desk.actions import Actions
+from threatwalk.desk.export import Form
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.verdicts import Decision
 from threatwalk.desk.web.admission import MAX_BODY
@@ -142,6 +144,31 @@ async def test_two_runs_are_compared_and_a_report_stands_in_a_frame_of_its_own(d
     assert both["kept"]
 
 
+@pytest.mark.parametrize("form", list(Form), ids=str)
+async def test_a_result_is_taken_out_in_every_form(desk: Actions, form: Form) -> None:
+    analysis = await walked(World(4), Doubts())
+    number = finish(desk, analysis)
+    desk.decide(CHIEF, number, analysis.samples[1:4], Decision.REJECTED)
+    async with client(desk, "vic") as vic:
+        answer = await vic.get(f"/api/indicators/{number}/export", params={"form": form, "dial": 0.5})
+        wrong = await vic.get(f"/api/indicators/{number}/export", params={"form": form, "dial": 2})
+
+    assert (answer.status_code, wrong.status_code) == (200, 422)
+    assert answer.headers["content-disposition"].startswith(
+        f'attachment; filename="threatwalk-{number}-{form}'
+    )
+    assert len(answer.text.splitlines()) > 20
+
+
+async def test_no_block_list_is_given_where_pap_forbids_it(desk: Actions) -> None:
+    number = finish(desk, replace(await walked(World(4), Doubts()), pap=Pap.AMBER))
+    async with client(desk, "chief") as chief:
+        answer = await chief.get(f"/api/indicators/{number}/export?form=blocklist")
+
+    assert answer.status_code == 422
+    assert "PAP:AMBER lets nobody block" in answer.json()["detail"]
+
+
 async def test_rest_does_what_the_pages_do(desk: Actions) -> None:
     async with client(desk, "ann") as ann:
         preview = await ann.post("/api/preview", json={"text": "hxxp://a[.]example[.]com\n#\nnonsense"})
@@ -180,6 +207,7 @@ async def test_the_openapi_document_names_every_rest_route(desk: Actions) -> Non
         "/api/indicators/{number}",
         "/api/indicators/{number}/cancel",
         "/api/indicators/{number}/analysis",
+        "/api/indicators/{number}/export",
         "/api/indicators/{number}/verdicts",
         "/api/compare",
         "/api/night",

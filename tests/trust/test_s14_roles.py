@@ -22,7 +22,13 @@ FIGURE = "an anonymous request gets 401, a viewer cannot queue, promote or lower
 READING = {
     *("/", "/night", "/indicators/{number}", "/indicators/{number}/report", "/indicators/{number}/page"),
     *("/compare", "/assets/{name}", "/api/openapi.json", "/api/indicators", "/api/indicators/{number}"),
-    *("/api/indicators/{number}/analysis", "/api/indicators/{number}/verdicts", "/api/compare", "/api/night"),
+    *(
+        "/api/indicators/{number}/analysis",
+        "/api/indicators/{number}/export",
+        "/api/indicators/{number}/verdicts",
+        "/api/compare",
+        "/api/night",
+    ),
 }
 CHANGING = {  # by whoever may trigger the DAG analyze
     ("POST", "/"),

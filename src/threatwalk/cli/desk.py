@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from threatwalk.cli.options import params_option
+from threatwalk.cli.options import author_option, params_option
 from threatwalk.errors import ModelError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.params import Params
 from threatwalk.settings import Settings
@@ -39,13 +39,7 @@ if TYPE_CHECKING:
     metavar="NAME|FOLDER/NAME",
     help="Walk with this stored policy; default: the champion.",
 )
-@click.option(
-    "--author",
-    envvar="THREATWALK_AUTHOR",
-    default="threatwalk",
-    show_default=True,
-    help="Who signs the results.",
-)
+@author_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def analyze(
     params: Params, shard: str, limit: int | None, chosen: str | None, author: str, as_json: bool

@@ -1,16 +1,22 @@
 """Options that several commands share."""
 
+import getpass
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from threatwalk.errors import UsageError
 from threatwalk.params import Params, load
-from threatwalk.settings import params_file
+from threatwalk.settings import Settings, params_file
+
+if TYPE_CHECKING:
+    from threatwalk.desk.actions import Actions
+    from threatwalk.desk.rights import Person
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,3 +49,34 @@ def params_option(function: F) -> F:
         callback=_load,
         help="Parameters; default: THREATWALK_PARAMS, else params.yaml of this folder.",
     )(function)
+
+
+def author_option(function: F) -> F:
+    """`--author NAME`: who signs what is made, as `author`."""
+    return click.option(
+        "--author",
+        envvar="THREATWALK_AUTHOR",
+        default="threatwalk",
+        show_default=True,
+        help="Who signs the results.",
+    )(function)
+
+
+@contextmanager
+def desk_of(params: Params) -> "Iterator[tuple[Actions, Person]]":
+    """The desk, and whoever sits at this shell, who has every right."""
+    from threatwalk.desk.actions import opened
+    from threatwalk.desk.rights import EVERYTHING, Person
+
+    desk = opened(Settings.from_env(), params)
+    try:
+        yield desk, Person(_me(), EVERYTHING)
+    finally:
+        desk.close()
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"user {os.getuid()}"

@@ -5,9 +5,20 @@ from pathlib import Path
 
 import click
 
+from threatwalk.cli.options import author_option, desk_of, params_option
 from threatwalk.errors import DataError, UnavailableError, UsageError
+from threatwalk.params import Params
 from threatwalk.reports.report import Tlp
 from threatwalk.settings import Settings, key
+
+_most = click.option(
+    "--tlp",
+    "most",
+    type=click.Choice([one.value for one in Tlp], case_sensitive=False),
+    default=Tlp.GREEN.value,
+    show_default=True,
+    help="The strictest TLP that may be sent there.",
+)
 
 
 @click.group()
@@ -23,14 +34,7 @@ def publish() -> None:
     envvar="THREATWALK_URL_TAXII",
     help="The collection: https://HOST/ROOT/collections/ID/; default: THREATWALK_URL_TAXII.",
 )
-@click.option(
-    "--tlp",
-    "most",
-    type=click.Choice([one.value for one in Tlp], case_sensitive=False),
-    default=Tlp.GREEN.value,
-    show_default=True,
-    help="The strictest TLP that may be sent there.",
-)
+@_most
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per result and line.")
 def taxii(results: tuple[Path, ...], run: str | None, url: str | None, most: str, as_json: bool) -> None:
     """Send the bundles of results to a TAXII 2.1 collection.
@@ -67,6 +71,44 @@ def taxii(results: tuple[Path, ...], run: str | None, url: str | None, most: str
                 text = f"{one.path}: held back, TLP:{one.tlp.upper()} is above {most}"
             click.echo(json.dumps(about) if as_json else text)
     if not allowed and results:
+        raise DataError(f"nothing was sent: every result is above --tlp {most}")
+
+
+@publish.command()
+@params_option
+@click.argument("numbers", nargs=-1, required=True, metavar="NUMBER...", type=click.IntRange(1, 2**53))
+@click.option("--url", envvar="THREATWALK_URL_MISP", required=True, help="The server: https://HOST/.")
+@click.option(
+    "--dial",
+    type=click.FloatRange(0, 1),
+    default=0.9,
+    show_default=True,
+    help="The least probability of belonging at which an attribute is for detection (to_ids).",
+)
+@_most
+@author_option
+def misp(params: Params, numbers: tuple[int, ...], url: str, dial: float, most: str, author: str) -> None:
+    """Send the results of indicators to a MISP server, each as an unpublished event of this organisation alone.
+
+    One above --tlp is held back. An event that is there already is brought up to date. The key is THREATWALK_KEY_MISP.
+    """
+    from threatwalk.desk.export import event
+    from threatwalk.desk.misp_push import push
+
+    if Settings.from_env().offline:
+        raise UnavailableError("THREATWALK_OFFLINE is set, so nothing is sent")
+    order = list(Tlp)
+    sent = 0
+    with desk_of(params) as (desk, _):
+        made = [(number, *desk.members(number, dial)) for number in numbers]
+    for number, analysis, members in made:
+        if order.index(analysis.tlp) > order.index(Tlp(most)):
+            click.echo(f"{number}: held back, TLP:{analysis.tlp.upper()} is above {most}")
+            continue
+        new = push(event(analysis, members, author=author), url, key("misp"))
+        click.echo(f"{number}: {'added' if new else 'brought up to date'}")
+        sent += 1
+    if not sent:
         raise DataError(f"nothing was sent: every result is above --tlp {most}")
 
 

@@ -1,19 +1,16 @@
 """Commands of the queue: what the desk's pages do, in a shell. Whoever has the shell has every right."""
 
-import getpass
 import json
 import math
-import os
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from threatwalk.cli.options import params_option
+from threatwalk.cli.options import desk_of, params_option
 from threatwalk.desk import pasted
 from threatwalk.desk.queue import OPEN, Indicator, Queue, State, Wanted
 from threatwalk.desk.shown import prose, shown
@@ -22,12 +19,6 @@ from threatwalk.params import Params
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
 from threatwalk.settings import Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from threatwalk.desk.actions import Actions
-    from threatwalk.desk.rights import Person
 
 F = TypeVar("F", bound=Callable[..., Any])
 NUMBER = click.IntRange(1, 2**53)
@@ -92,7 +83,7 @@ def add(
     if not samples:
         raise UsageError("name an indicator, or a --file that holds one on each line")
     wanted = [Wanted(one, Tlp(tlp), Pap(pap), active_dns, note, priority, budget) for one in samples]
-    with _desk(params) as (desk, person):
+    with desk_of(params) as (desk, person):
         added = desk.add(person, wanted)
     for one, number in zip(samples, added, strict=True):
         click.echo(
@@ -115,7 +106,7 @@ def list_(state: str | None, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(params: Params, number: int, as_json: bool) -> None:
     """Show one indicator: what was asked, who changed it, and the verdicts about what was found."""
-    with _desk(params) as (desk, _):
+    with desk_of(params) as (desk, _):
         one = desk.find(number)
         edits, verdicts = desk.edits.history(number), desk.verdicts.history(number)
     if as_json:
@@ -152,7 +143,7 @@ def change(params: Params, number: int, **options: Any) -> None:
         values["tlp"] = Tlp(values["tlp"])
     if "pap" in values:
         values["pap"] = Pap(values["pap"])
-    with _desk(params) as (desk, person):
+    with desk_of(params) as (desk, person):
         click.echo(_line(desk.change(person, number, values)))
 
 
@@ -161,7 +152,7 @@ def change(params: Params, number: int, **options: Any) -> None:
 @click.argument("number", type=NUMBER)
 def cancel(params: Params, number: int) -> None:
     """Take an indicator that waits out of the queue."""
-    with _desk(params) as (desk, person):
+    with desk_of(params) as (desk, person):
         click.echo(_line(desk.cancel(person, number)))
 
 
@@ -179,7 +170,7 @@ def verdict(params: Params, number: int, decision: str, samples: tuple[str, ...]
     from threatwalk.desk.verdicts import Decision
 
     decided = {"accept": Decision.ACCEPTED, "reject": Decision.REJECTED, "undo": Decision.UNDECIDED}[decision]
-    with _desk(params) as (desk, person):
+    with desk_of(params) as (desk, person):
         desk.decide(person, number, [_sample(text) for text in samples], decided, why=why)
         counted = desk.verdicts.of(number)
     accepted = sum(v.decision is Decision.ACCEPTED for v in counted.values())
@@ -194,7 +185,7 @@ def compare(params: Params, first: int, second: int) -> None:
     """Compare two runs of one indicator: samples added and lost, questions asked."""
     from threatwalk.desk.comparison import compare as compared
 
-    with _desk(params) as (desk, _):
+    with desk_of(params) as (desk, _):
         found = compared(desk.analysis(first), desk.analysis(second))
     click.echo(f"{len(found.kept)} samples kept, {len(found.added)} added, {len(found.lost)} lost")
     for mark, some in (("+", found.added), ("-", found.lost)):
@@ -217,28 +208,6 @@ def shards(params: Params) -> None:
     wanted = math.ceil(sum(counts.get(state, 0) for state in OPEN) / max(1, params.analyze.batch))
     count = min(wanted, params.analyze.shards)
     click.echo(json.dumps([f"{number}/{count}" for number in range(1, count + 1)]))
-
-
-@contextmanager
-def _desk(params: Params) -> "Iterator[tuple[Actions, Person]]":
-    from threatwalk.archive import database
-    from threatwalk.desk.actions import Actions
-    from threatwalk.desk.rights import EVERYTHING, Person
-    from threatwalk.gate.policy import Policy
-
-    settings = Settings.from_env()
-    engine = database.engine(settings.database)
-    try:
-        yield Actions(engine, Policy(params.gate), settings.results), Person(_me(), EVERYTHING)
-    finally:
-        engine.dispose()
-
-
-def _me() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return f"user {os.getuid()}"
 
 
 def _text(file: Path) -> str:

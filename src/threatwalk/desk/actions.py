@@ -3,7 +3,7 @@
 Every action checks the person's rights and the rules of TLP and PAP before it touches anything.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,21 @@ from typing import Any
 import sqlalchemy as sa
 
 from threatwalk.analysis.analysis import Analysis
+from threatwalk.archive import database
 from threatwalk.desk import result
 from threatwalk.desk.edits import Edits
+from threatwalk.desk.export import Member, members
 from threatwalk.desk.listing import Listing
 from threatwalk.desk.queue import Indicator, Queue, Wanted
 from threatwalk.desk.rights import Person, Right
 from threatwalk.desk.verdicts import Decision, Verdicts
 from threatwalk.errors import AbsentError, UsageError
+from threatwalk.gate import known_good, tables
 from threatwalk.gate.policy import Policy
+from threatwalk.params import Params
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample
+from threatwalk.settings import Settings
 from threatwalk.sources.filter import Opsec
 
 LONGEST_NOTE = 2000  # characters
@@ -32,15 +37,20 @@ _TLP, _PAP = list(Tlp), list(Pap)
 
 
 class Actions:
-    """The desk of one installation. `policy` says how far which tags let a sample travel."""
+    """The desk of one installation. `policy` says how far which tags let a sample travel, `benign` why a sample is known to
+    be no part of any threat (None: it is not).
+    """
 
-    def __init__(self, engine: sa.Engine, policy: Policy, results: Path) -> None:
+    def __init__(
+        self, engine: sa.Engine, policy: Policy, results: Path, benign: Callable[[Sample], str | None]
+    ) -> None:
         self.queue = Queue(engine)
         self.edits = Edits(engine)
         self.verdicts = Verdicts(engine)
         self.listing = Listing(engine)
         self._policy = policy
         self._results = results
+        self._benign = benign
 
     def add(self, person: Person, wanted: Sequence[Wanted]) -> list[int | None]:
         """Queue indicators, all or none; for each its number, or None where it is open already.
@@ -97,6 +107,9 @@ class Actions:
                 raise UsageError(f"analysis {number} did not find {one}")
         self.verdicts.write(number, samples, decision, who=person.name, why=why)
 
+    def close(self) -> None:
+        self.queue.close()
+
     def find(self, number: int) -> Indicator:
         """Raises AbsentError where there is no such indicator."""
         one = self.queue.find(number)
@@ -123,6 +136,11 @@ class Actions:
             raise AbsentError(f"the result of indicator {number} is not in {self._results}")
         return folder
 
+    def members(self, number: int, dial: float) -> tuple[Analysis, list[Member]]:
+        """An analysis, and what each of its samples is good for by now; raises what `analysis` and `members` raise."""
+        analysis = self.analysis(number)
+        return analysis, members(analysis, self.verdicts.of(number), dial=dial, benign=self._benign)
+
     def active_dns(self, tlp: Tlp, pap: Pap) -> str | None:
         """Why active DNS may not be chosen for an indicator with these tags; None: it may."""
         return self._policy.refuses(Opsec.ACTIVE_DNS, tlp=tlp, pap=pap, active_dns=True)
@@ -136,6 +154,19 @@ class Actions:
         refused = self.active_dns(wanted.tlp, wanted.pap) if wanted.active_dns else None
         if refused:
             raise UsageError(f"active DNS cannot be chosen: {refused}")
+
+
+def opened(settings: Settings, params: Params) -> Actions:
+    """The desk of this installation.
+
+    Raises:
+        StoreError: the database cannot be used.
+        ParamsError: the gate's table is none.
+    """
+    engine = database.engine(settings.database)
+    tables.create(engine)
+    good = known_good.of(params.gate, settings.endpoints, engine)
+    return Actions(engine, Policy(params.gate), settings.results, good.why)
 
 
 def _check_text(what: str, text: str) -> None:

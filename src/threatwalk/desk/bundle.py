@@ -8,7 +8,7 @@ such object and uses the OASIS extension, since a looser marking would be wrong 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -24,17 +24,30 @@ from threatwalk.sample import HASH_LENGTHS, Kind, Sample
 _NAMESPACE = uuid5(NAMESPACE_URL, "https://threatwalk.invalid/stix")
 _FIXED = datetime(2026, 1, 1, tzinfo=UTC)  # of objects that are the same in every bundle
 _HASHES = {Kind.MD5: "MD5", Kind.SHA1: "SHA-1", Kind.SHA256: "SHA-256"}
+_DAYS = {Kind.IPV4: 30, Kind.IPV6: 30, Kind.MD5: 365, Kind.SHA1: 365, Kind.SHA256: 365}  # others: 90
 # These describe the file with the hash asked about: its other hashes are the same file's.
 _KNOWS_FILES = frozenset({"virustotal", "nsrl"})
 _TLP_2_EXTENSION = "extension-definition--60a3c5c5-0d10-413e-aab3-9e08dde9e88d"
 
 
-def bundle(analysis: Analysis, *, author: str, created: datetime) -> stix2.Bundle:
-    """The analysis for other tools; `author` names the organisation that made it."""
+def bundle(
+    analysis: Analysis,
+    *,
+    author: str,
+    created: datetime,
+    indicators: Sequence[tuple[Sample, float]] = (),
+) -> stix2.Bundle:
+    """The analysis for other tools; `author` names the organisation that made it.
+
+    `indicators` are the samples that are good enough to alert on, each with the probability that it belongs: claims of
+    malice, which expire.
+    """
     identity = _identity(author)
     markings = [_tlp(analysis.tlp), _pap(analysis.pap)]
     refs = [m["id"] for m in markings]
     digest = hashlib.sha256(stored.dumps(analysis).encode()).hexdigest()
+    if indicators:
+        digest = hashlib.sha256(f"{digest}{sorted(indicators)}".encode()).hexdigest()
     common = {
         "created": created,
         "modified": created,
@@ -47,17 +60,18 @@ def bundle(analysis: Analysis, *, author: str, created: datetime) -> stix2.Bundl
     held = (p for p in analysis.pivots if p.origin in scos and p.found in scos)
     relationships = _relationships(held, scos, seed=f"{author}|{digest}", common=common)
     notes = _notes(analysis.benign, scos, digest, common)
+    claims = [one for s, p in indicators if s in scos for one in _indicator(s, p, scos[s], digest, common)]
     grouping = stix2.Grouping(
         id=_id("grouping", author, digest),
         name=f"Walk from {analysis.trailhead.kind} {shown(analysis.trailhead)}",
         description=_account(analysis),
         context="suspicious-activity",
-        object_refs=[o["id"] for o in [*objects, *relationships, *notes]],
+        object_refs=[o["id"] for o in [*objects, *relationships, *notes, *claims]],
         **common,
     )
     return stix2.Bundle(
         id=_id("bundle", author, digest),
-        objects=[identity, *markings, grouping, *objects, *relationships, *notes],
+        objects=[identity, *markings, grouping, *objects, *relationships, *notes, *claims],
     )
 
 
@@ -215,6 +229,49 @@ def _notes(
         )
         for reason, refs in grouped.items()
     ]
+
+
+def _indicator(
+    s: Sample, probability: float, sco: Any, seed: str, common: dict[str, Any]
+) -> tuple[stix2.Indicator, stix2.Relationship]:
+    """The claim, and what it is based on. Addresses change hands sooner than names, a file stays what it is."""
+    made = stix2.Indicator(
+        id=_id("indicator", seed, str(s)),
+        name=f"{s.kind} {shown(s)}",
+        indicator_types=["malicious-activity"],
+        pattern=_pattern(s),
+        pattern_type="stix",
+        valid_from=common["created"],
+        valid_until=common["created"] + timedelta(days=_DAYS.get(s.kind, 90)),
+        confidence=int(100 * probability),
+        **common,
+    )
+    based = stix2.Relationship(
+        id=_id("relationship", seed, "based-on", made["id"]),
+        relationship_type="based-on",
+        source_ref=made["id"],
+        target_ref=sco["id"],
+        **common,
+    )
+    return made, based
+
+
+def _pattern(s: Sample) -> str:
+    value = s.value.encode("utf-8", "backslashreplace").decode()
+    quoted = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    match s.kind:
+        case Kind.IPV4:
+            return f"[ipv4-addr:value = {quoted}]"
+        case Kind.IPV6:
+            return f"[ipv6-addr:value = {quoted}]"
+        case Kind.DOMAIN | Kind.HOSTNAME:
+            return f"[domain-name:value = {quoted}]"
+        case Kind.URL:
+            return f"[url:value = {quoted}]"
+        case Kind.FILENAME:
+            return f"[file:name = {quoted}]"
+        case Kind.MD5 | Kind.SHA1 | Kind.SHA256:
+            return f"[file:hashes.'{_HASHES[s.kind]}' = {quoted}]"
 
 
 def _account(analysis: Analysis) -> str:

@@ -48,10 +48,11 @@ async def sync(keeper: Keeper, url: str, key: str | None, *, month: str | None, 
     try:
         return await asyncio.to_thread(_run, keeper, url, key, month, progress)
     except (PyMISPError, RequestException) as err:
-        raise _ours(str(err).replace(key, "..."), url, name) from err
+        raise ours(str(err).replace(key, "..."), url, name) from err
 
 
-def _ours(reason: str, url: str, name: str) -> ThreatwalkError:
+def ours(reason: str, url: str, name: str) -> ThreatwalkError:
+    """A failure at the server at `url` in our words; `name` is the variable of its key."""
     if _REFUSED.search(reason):
         return SettingsError(f"{url} refuses us: its key stands in {name}")
     return UnavailableError(f"{url}: {plain(reason, 200)}")
@@ -59,7 +60,7 @@ def _ours(reason: str, url: str, name: str) -> ThreatwalkError:
 
 def _run(keeper: Keeper, url: str, key: str, month: str | None, progress: Progress) -> Synced:
     state, done = keeper.state, keeper.done
-    server = _connected(url, key)
+    server = connected(url, key)
     since = int(state.validators.get(_SINCE, "0"))
     newest = since
     seen: set[str] = set()
@@ -84,7 +85,8 @@ def _run(keeper: Keeper, url: str, key: str, month: str | None, progress: Progre
     return done
 
 
-def _connected(url: str, key: str) -> PyMISP:
+def connected(url: str, key: str) -> PyMISP:
+    """A client of the server at `url`; raises PyMISPError or RequestException where it cannot be reached."""
     logging.getLogger("pymisp").setLevel(
         logging.CRITICAL + 1
     )  # it would log whole answers; we raise one line

@@ -35,7 +35,7 @@ def engine(tmp_path: Path) -> sa.Engine:
 
 @pytest.fixture
 def desk(engine: sa.Engine, tmp_path: Path) -> Actions:
-    return Actions(engine, Policy(load(PARAMS).gate), tmp_path / "results")
+    return Actions(engine, Policy(load(PARAMS).gate), tmp_path / "results", lambda _: None)
 
 
 def finish(desk: Actions, analysis: Analysis, folder: Path) -> int:

@@ -1,15 +1,17 @@
 """REST of the desk: the pages' actions as JSON, below `/threatwalk/api`; `openapi.json` describes them."""
 
+import os
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse
 from pydantic import Field
 
 from threatwalk.desk import pasted, result
 from threatwalk.desk.actions import Actions
 from threatwalk.desk.comparison import compare
+from threatwalk.desk.export import SUFFIX, Form, export
 from threatwalk.desk.listing import Sought
 from threatwalk.desk.progress import progress
 from threatwalk.desk.queue import State, Wanted
@@ -118,6 +120,34 @@ def cancelled(number: Number, desk: Desk, person: Somebody) -> IndicatorOut:
 def analysis(number: Number, desk: Desk) -> FileResponse:
     """The whole analysis, as the file `analysis.json` of its result."""
     return FileResponse(desk.folder(number) / result.ANALYSIS, media_type="application/json")
+
+
+@router.get("/indicators/{number}/export", response_class=PlainTextResponse)
+def exported(
+    number: Number,
+    desk: Desk,
+    form: Form = Form.CSV,
+    dial: Annotated[float, Query(ge=0, le=1)] = 0.9,
+    live: bool = False,
+    kind: Annotated[list[Kind] | None, Query()] = None,
+) -> Response:
+    """The result as a file: what belongs with at least `dial`; rejected, harmless and shared samples are never blocked."""
+    found, members = desk.members(number, dial)
+    author = os.environ.get("THREATWALK_AUTHOR", "threatwalk")
+    text = export(form, found, members, dial=dial, author=author, live=live, kinds=kind or ())
+    media = (
+        "application/json"
+        if form in {Form.MISP, Form.STIX}
+        else "text/csv"
+        if form is Form.CSV
+        else "text/plain"
+    )
+    name = f"threatwalk-{number}-{form}.{SUFFIX[form]}"
+    return Response(
+        text.encode("utf-8", "backslashreplace"),
+        media_type=f"{media}; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
 
 
 @router.get("/indicators/{number}/verdicts")

@@ -13,11 +13,9 @@ from airflow.plugins_manager import AirflowPlugin
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
-from threatwalk.archive import database
-from threatwalk.desk.actions import Actions
+from threatwalk.desk.actions import Actions, opened
 from threatwalk.desk.rights import Person, Right
 from threatwalk.desk.web.app import desk_app
-from threatwalk.gate.policy import Policy
 from threatwalk.params import load
 from threatwalk.settings import Settings, params_file
 
@@ -49,9 +47,7 @@ def _person(user: BaseUser) -> Person:
 
 
 def _desk() -> Actions:
-    settings = Settings.from_env()
-    gate = load(params_file()).gate
-    return Actions(database.engine(settings.database), Policy(gate), settings.results)
+    return opened(Settings.from_env(), load(params_file()))
 
 
 class ThreatwalkPlugin(AirflowPlugin):

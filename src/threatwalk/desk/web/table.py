@@ -34,6 +34,7 @@ RIGHTS: Final = {
     ("PATCH", "/api/indicators/{number}"): Right.QUEUE,
     ("POST", "/api/indicators/{number}/cancel"): Right.QUEUE,
     ("GET", "/api/indicators/{number}/analysis"): Right.READ,
+    ("GET", "/api/indicators/{number}/export"): Right.READ,
     ("GET", "/api/indicators/{number}/verdicts"): Right.READ,
     ("POST", "/api/indicators/{number}/verdicts"): Right.DECIDE,
     ("GET", "/api/compare"): Right.READ,
