@@ -19,7 +19,7 @@ from threatwalk.desk.edits import Edits, edits
 from threatwalk.desk.queue import Queue, indicators
 from threatwalk.desk.verdicts import Decision, Verdicts, verdicts
 from threatwalk.errors import StoreError
-from threatwalk.gate import breaker, claims, known_good, nights, quota, tables  # noqa: F401 - each has a table
+from threatwalk.gate import breaker, claims, known_good, nights, quota, shapes, tables  # noqa: F401 - each has a table
 from threatwalk.sample import Kind, Sample
 
 FORMS = sorted((Path(__file__).parent / "schemas").glob("*.sql"), key=lambda path: int(path.stem))

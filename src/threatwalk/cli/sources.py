@@ -76,14 +76,17 @@ def health(count: int, as_json: bool) -> None:
     Only lookups that left are counted, not answers of the archive. A night lasts from noon to noon UTC.
     """
     from threatwalk.gate.nights import drifts
+    from threatwalk.gate.shapes import changed, shapes
 
     database = Settings.from_env().database
-    states = _healths(database)
+    states, forms = _healths(database), _read(database, shapes)
     for name, by_night in _nights(database).items():
         nights = list(by_night.items())
         breaker = states[name].breaker(datetime.now(UTC)) if name in states else "closed"
         for i, (night, one) in enumerate(nights[:count]):
-            drift = drifts(one, [older for _, older in nights[i + 1 :]])
+            earlier, form = nights[i + 1 :], forms.get(name, {})
+            drift = drifts(one, [older for _, older in earlier])
+            drift += changed(form.get(night, {}), [form[older] for older, _ in earlier if older in form])
             if as_json:
                 figures = {"fill": one.fill, "latency_s": one.latency_s, "failing": one.failing}
                 counts = {"found": one.found, "empty": one.empty, "failed": one.failed, "odd": one.odd}

@@ -29,6 +29,7 @@ from threatwalk.gate.nights import Nights
 from threatwalk.gate.policy import Policy
 from threatwalk.gate.quota import Denied, Ledger
 from threatwalk.gate.session import SourceSession, http_client
+from threatwalk.gate.shapes import Shapes
 from threatwalk.gate.writer import Kept as Row
 from threatwalk.gate.writer import Writer
 from threatwalk.pivot import Answer, Outcome, Pivot, capped, renamed
@@ -141,6 +142,7 @@ class Gate:
         self._writer = Writer(store.keep)
         self._claims = Claims(store.engine, now)
         self._nights = Nights(store.engine, now)
+        self._shapes = Shapes(store.engine, now)
         self._ledger: Ledger | None = None
         self._http: aiohttp.ClientSession | None = None
         self._researchers: asyncio.Task[None] | None = None
@@ -162,6 +164,7 @@ class Gate:
         await self._writer.close()
         await self._claims.close()
         self._nights.keep()
+        self._shapes.keep()
         for source in self._sources.values():
             source.session.close()
         if self._http is not None:
@@ -478,6 +481,7 @@ class Gate:
         source.breaker.succeeded()
         answer = self._answer(pivots, asked_at=asked_at, archived=False)
         counted(answer.outcome)
+        self._shapes.see(f.name, raw)
         return _Said(answer, raw)
 
     def _answer(self, pivots: list[Pivot], *, asked_at: datetime | None, archived: bool) -> Answer:
