@@ -6,13 +6,14 @@ chooses mappings keeps all that was found; a selective one says which questions 
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 
 from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
-from threatwalk.learning.policy import Asked, Belief, Choice, Policy, Selective, View, filter_ids
+from threatwalk.learning.policy import Asked, Belief, Choice, Policy, Selective, View, action_of, filter_ids
 from threatwalk.params import Combine
 from threatwalk.pivot import Answer, LookUp, Outcome
 from threatwalk.reports.report import Pap, Tlp
@@ -21,6 +22,20 @@ from threatwalk.sample import Kind, Sample
 PASSES = 2  # of keeping, after each round of a selective walk
 
 Accepts = Callable[[str], frozenset[Kind]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """What one filter can be asked: samples of these kinds and, where it sleeps, those of which the archive knows."""
+
+    kinds: frozenset[Kind]
+    known: Callable[[Sample], bool] | None
+
+    def takes(self, sample: Sample) -> bool:
+        return sample.kind in self.kinds and self.answers(sample)
+
+    def answers(self, sample: Sample) -> bool:
+        return self.known is None or self.known(sample)
 
 
 @dataclass(slots=True)
@@ -82,13 +97,15 @@ async def analyze(
     tlp: Tlp,
     pap: Pap,
     mask: int | None = None,
+    asleep: Mapping[str, Callable[[Sample], bool]] = MappingProxyType({}),
     model: str | None = None,
 ) -> Analysis:
     """Walk from `trailhead` until the policy stops or nothing is left to do.
 
     `filters` fixes the filters' ids (1, 2, ...). `budget` is in lookups, `steps` the most steps (a selective
     policy knows its own).
-    `mask` is the bit set of filters that may be asked (None: all). Questions of one step run at
+    `mask` is the bit set of filters that may be asked (None: all). Those that are `asleep` (name -> whether the archive
+    knows their answer about a sample) are asked what is known alone. Questions of one step run at
     the same time, and their answers are united in canonical order: filters by id, then samples in
     the order found. So the result does not depend on who answers first.
     """
@@ -96,15 +113,16 @@ async def analyze(
     selective = policy if isinstance(policy, Selective) else None
     steps = selective.rounds if selective else steps
     state = _State([trailhead], {trailhead}, [0] * len(filters), [Belief(trailhead, 1.0, 0)], new=1)
-    kinds = [accepts(name) for name in filters]
+    open_ = [_Open(accepts(name), asleep.get(name)) for name in filters]
     started_at = now()
     choice: Choice | None = None
     while True:
-        stopped = _end(state, kinds, mask, budget=budget, steps=steps, selective=selective is not None)
+        awake = _awake(state, open_, mask)
+        stopped = _end(state, open_, awake, budget=budget, steps=steps, selective=selective is not None)
         if stopped:
             break
-        choice = policy.choose(_view(state, mask, budget))
-        action = choice.action & mask
+        choice = policy.choose(_view(state, awake, budget))
+        action = choice.action & awake
         if not action:
             stopped = Stopped.POLICY
             break
@@ -114,7 +132,7 @@ async def analyze(
             choice,
             look_up,
             filters=filters,
-            kinds=kinds,
+            open_=open_,
             budget=budget,
             combine=combine,
             keep=partial(state.settle, selective, mask, budget) if selective else None,
@@ -138,9 +156,17 @@ async def analyze(
     )
 
 
+def _awake(state: _State, open_: Sequence[_Open], mask: int) -> int:
+    """`mask` without those that sleep and know nothing of what can still be asked."""
+    useless = [
+        i for i in filter_ids(mask) if open_[i - 1].known is not None and not _pending(state, i, open_[i - 1])
+    ]
+    return mask & ~action_of(useless)
+
+
 def _end(
     state: _State,
-    kinds: Sequence[frozenset[Kind]],
+    open_: Sequence[_Open],
     mask: int,
     *,
     budget: int | None,
@@ -153,7 +179,7 @@ def _end(
         return Stopped.NOTHING_NEW
     if len(state.steps) >= steps:
         return Stopped.STEP_LIMIT
-    if not any(_pending(state, i, kinds[i - 1]) for i in filter_ids(mask)):
+    if not any(_pending(state, i, open_[i - 1]) for i in filter_ids(mask)):
         return Stopped.NOTHING_TO_ASK
     return None
 
@@ -172,11 +198,11 @@ def _view(state: _State, mask: int, budget: int | None, *, step: int | None = No
     )
 
 
-def _pending(state: _State, filter_id: int, kinds: frozenset[Kind]) -> list[Sample]:
+def _pending(state: _State, filter_id: int, open_: _Open) -> list[Sample]:
     """The samples that this filter can still be asked about."""
     done = {one.sample for one in state.asked if one.filter == filter_id}
     later = state.samples[state.watermarks[filter_id - 1] :]
-    return [s for s in later if s.kind in kinds and s not in done]
+    return [s for s in later if open_.takes(s) and s not in done]
 
 
 async def _step(
@@ -186,7 +212,7 @@ async def _step(
     look_up: LookUp,
     *,
     filters: Sequence[str],
-    kinds: Sequence[frozenset[Kind]],
+    open_: Sequence[_Open],
     budget: int | None,
     combine: Combine,
     keep: Callable[[], tuple[Sample, ...]] | None,
@@ -201,9 +227,14 @@ async def _step(
     for turn in [mapping] if combine is Combine.PARALLEL or keep else [[i] for i in mapping]:
         asked = choice.questions
         if asked is None:
-            asked = tuple((i, s) for i in turn for s in _pending(state, i, kinds[i - 1]))
+            asked = tuple((i, s) for i in turn for s in _pending(state, i, open_[i - 1]))
             for i in turn:
                 state.watermarks[i - 1] = len(state.samples)
+        unknown = [one for one in asked if not open_[one[0] - 1].answers(one[1])]
+        state.asked += [
+            Asked(i, s, None) for i, s in unknown
+        ]  # a selective policy is not to choose them again
+        asked = tuple(one for one in asked if one not in unknown) if unknown else asked
         if budget is not None:
             asked = asked[: budget - state.lookups]
         answers = await _ask(look_up, [(filters[i - 1], s) for i, s in asked])

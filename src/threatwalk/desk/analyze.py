@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -29,13 +30,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What one indicator may ask: the seam, the filters that are closed to it tonight, with the reason, and why
+    """What one indicator may ask: the seam, the filters that are closed to it, with the reason, and why
     a sample is known to be no part of a threat (None: it is not known to be).
+
+    `asleep` are the filters that nobody answers for tonight, with the reason: they are asked what the archive `knows` alone,
+    so that no budget goes to them.
     """
 
     look_up: LookUp
     closed: Mapping[str, str]
     benign: Callable[[Sample], str | None] = lambda _: None
+    asleep: Mapping[str, str] = field(default_factory=dict)
+    knows: Callable[[str, Sample], bool] = lambda _name, _sample: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +195,11 @@ class Desk:
             tlp=wanted.tlp,
             pap=wanted.pap,
             mask=mask,
+            asleep={name: partial(world.knows, name) for name in world.asleep},
             model=walker.model,
         )
-        held_back = tuple((name, world.closed[name]) for name in walker.filters if name in world.closed)
+        absent = {**world.closed, **world.asleep}
+        held_back = tuple((name, absent[name]) for name in walker.filters if name in absent)
         known = ((s, world.benign(s)) for s in analysis.walked)
         benign = tuple((s, reason) for s, reason in known if reason is not None)
         return replace(analysis, held_back=held_back, benign=benign)

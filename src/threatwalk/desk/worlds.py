@@ -40,21 +40,21 @@ def _live(gate: Gate, filters: Sequence[str], wanted: Wanted) -> World:
     async def look_up(name: str, sample: Sample) -> Answer:
         return await gate.ask(name, sample, tlp=wanted.tlp, pap=wanted.pap, active_dns=wanted.active_dns)
 
-    reasons = {name: _closed(gate, name, wanted) for name in filters}
-    return World(look_up, {name: reason for name, reason in reasons.items() if reason}, gate.benign)
+    closed, asleep = {}, {}
+    for name in filters:
+        if reason := forbidden(gate, name, wanted):
+            closed[name] = reason
+        elif reason := gate.closed(name) or gate.resting(name):
+            asleep[name] = f"{reason}; what the archive holds of it counts"
+    return World(look_up, closed, gate.benign, asleep, gate.knows)
 
 
-def _closed(gate: Gate, name: str, wanted: Wanted) -> str | None:
-    """Why a source could answer nothing about any sample of this walk, None: it could.
-
-    One that died is masked while its breaker is open, so that no budget goes to it; the walk after the next probe has it back.
-    """
+def forbidden(gate: Gate, name: str, wanted: Wanted) -> str | None:
+    """Why a source may be asked about no sample of this walk, whatever the archive holds; None: it may about some."""
     if catalog.known(name) is None:
         return "known from imported answers only"
     refused = {
         gate.held_back(name, Sample(kind, ""), tlp=wanted.tlp, pap=wanted.pap, active_dns=wanted.active_dns)
         for kind in catalog.accepts(name)
     }
-    if None not in refused:
-        return min(filter(None, refused), default="it accepts nothing")
-    return gate.closed(name) or gate.resting(name)
+    return None if None in refused else min(filter(None, refused), default="it accepts nothing")

@@ -257,3 +257,29 @@ async def test_every_pivot_is_kept_with_its_origin() -> None:
     analysis = await walk(Plays(DNS, SHODAN))
 
     assert analysis.pivots == (Pivot(NAME, "dns", IP2), Pivot(NAME, "dns", IP1), Pivot(IP1, "shodan", IP2))
+
+
+async def test_a_sleeping_source_is_asked_what_the_archive_knows_and_nothing_else() -> None:
+    plays = Plays(DNS, VT | SHODAN, VT)
+    analysis = await walk(plays, asleep={"virustotal": IP1.__eq__, "dns": lambda _: True})
+
+    questions = [[(q.filter, q.sample) for q in step.questions] for step in analysis.steps]
+    assert questions == [[("dns", NAME)], [("virustotal", IP1), ("shodan", IP1), ("shodan", IP2)]]
+    assert [view.mask for view in plays.views] == [DNS | SHODAN, VT | SHODAN]
+    assert (analysis.lookups, MD5 in analysis.samples) == (4, True)
+    assert analysis.stopped is Stopped.NOTHING_TO_ASK  # VirusTotal might know the file, but sleeps
+
+
+async def test_a_selective_policy_is_charged_for_no_question_that_nobody_would_answer() -> None:
+    class Insists(Plays):
+        def choose(self, view: View) -> Choice:
+            self.views.append(view)
+            asked = {(one.filter, one.sample) for one in view.asked}
+            left = tuple((2, s) for s in view.samples if (2, s) not in asked)
+            return Choice(VT if left else STOP, questions=left)
+
+    insists = Insists()
+    analysis = await walk(insists, {("virustotal", NAME): [IP1]}, asleep={"virustotal": NAME.__eq__})
+
+    assert [(q.filter, q.sample) for step in analysis.steps for q in step.questions] == [("virustotal", NAME)]
+    assert analysis.lookups == 1

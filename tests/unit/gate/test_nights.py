@@ -13,6 +13,7 @@ from threatwalk.desk.queue import Wanted
 from threatwalk.desk.worlds import _live
 from threatwalk.errors import UnavailableError
 from threatwalk.gate.nights import Night, Nights, drifts, night_of, nights
+from threatwalk.pivot import Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 from threatwalk.sources.filter import NotKnownError
@@ -86,23 +87,32 @@ def test_what_is_unlike_the_nights_before_is_said(newest: Night, said: str | Non
     assert (found == []) if said is None else (said in found[0])
 
 
-async def test_a_source_that_dies_is_masked_until_its_next_probe_and_the_walk_says_so(
+async def test_a_source_that_dies_answers_from_the_archive_alone_until_its_next_probe(
     make_gate: MakeGate, clock: Clock
 ) -> None:
-    def dead(_: Sample) -> str:
-        raise UnavailableError("fake", "HTTP 503")
+    alive = [True]
 
-    wanted = Wanted(IP, Tlp.CLEAR, Pap.CLEAR)
-    async with make_gate(filter_of(Fake(dead), name="otx")) as gate:
-        gate_alive = _live(gate, ["otx"], wanted).closed
-        for s in addresses(8):
+    def say(_: Sample) -> str:
+        if not alive[0]:
+            raise UnavailableError("fake", "HTTP 503")
+        return str(FOUND)
+
+    wanted, known, unknown = Wanted(IP, Tlp.CLEAR, Pap.CLEAR), *addresses(2)
+    async with make_gate(filter_of(Fake(say), name="otx")) as gate:
+        await gate.ask("otx", known, tlp=Tlp.CLEAR, pap=Pap.CLEAR, active_dns=False)
+        before = _live(gate, ["otx"], wanted)
+        alive[0] = False
+        for s in addresses(9)[2:]:
             await gate.ask("otx", s, tlp=Tlp.CLEAR, pap=Pap.CLEAR, active_dns=False)
-        gate_dead = _live(gate, ["otx"], wanted).closed
+        dead = _live(gate, ["otx"], wanted)
+        archived = await dead.look_up("otx", known)
         await clock.sleep(3600)
-        gate_probes = _live(gate, ["otx"], wanted).closed
+        probes = _live(gate, ["otx"], wanted)
 
-    assert gate_alive == gate_probes == {}
-    assert "it failed 5 times" in gate_dead["otx"]
+    assert before.asleep == probes.asleep == before.closed == dead.closed == {}
+    assert "it failed 5 times" in dead.asleep["otx"]
+    assert (dead.knows("otx", known), dead.knows("otx", unknown)) == (True, False)
+    assert (archived.outcome, archived.archived) == (Outcome.FOUND, True)
 
 
 def test_the_command_shows_nights_and_drift(
