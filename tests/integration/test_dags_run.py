@@ -115,7 +115,9 @@ print("\\n" + json.dumps({"done": done, "asked": asked, "deadlines": alerts}))
 
 
 def _judged(move: str | None, approval: str) -> str:
-    return json.dumps({"move": move, "reason": "it is better", "approval": approval})
+    return json.dumps(
+        {"move": move, "reason": "it is better", "report": "| a | table |", "approval": approval}
+    )
 
 
 CASES = {
@@ -166,24 +168,34 @@ def hook() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, hook: str) -> dict:
-    home = tmp_path_factory.mktemp("airflow")
+    connections = {
+        "AIRFLOW_CONN_VIRUSTOTAL": json.dumps({"conn_type": "generic", "password": KEY}),
+        "AIRFLOW_CONN_CIRCL": json.dumps({"conn_type": "generic", "password": "of-the-feed"}),
+        "AIRFLOW_CONN_TAXII": json.dumps({"conn_type": "generic", "host": "https://t.example/c/1/"}),
+        "AIRFLOW_CONN_ALERTS": json.dumps({"conn_type": "generic", "password": hook}),
+    }
+    return play(CASES, tmp_path_factory.mktemp("airflow"), connections)
+
+
+def play(cases: dict[str, tuple[str, dict[str, str]]], home: Path, more: dict[str, str]) -> dict:
+    """What became of each case, (DAG, environment of its run), in an Airflow of its own below `home`; `more` is the
+    environment of all. Without a THREATWALK_HOME there the command is the stand-in.
+    """
     stand_in = home / "bin" / "threatwalk"
     stand_in.parent.mkdir()
-    stand_in.write_text(STAND_IN.format(python=sys.executable))
-    stand_in.chmod(0o755)
+    if "THREATWALK_HOME" not in more:
+        stand_in.write_text(STAND_IN.format(python=sys.executable))
+        stand_in.chmod(0o755)
     env = {k: v for k, v in os.environ.items() if not k.startswith(("THREATWALK_", "AIRFLOW_"))} | {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DEFAULT_TIMEZONE": "Asia/Tokyo",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "AIRFLOW_CONN_VIRUSTOTAL": json.dumps({"conn_type": "generic", "password": KEY}),
-        "AIRFLOW_CONN_CIRCL": json.dumps({"conn_type": "generic", "password": "of-the-feed"}),
-        "AIRFLOW_CONN_TAXII": json.dumps({"conn_type": "generic", "host": "https://t.example/c/1/"}),
-        "AIRFLOW_CONN_ALERTS": json.dumps({"conn_type": "generic", "password": hook}),
         "NO_PROXY": "127.0.0.1",
-        "PATH": f"{stand_in.parent}:{os.environ['PATH']}",
+        "PATH": f"{stand_in.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        **more,
     }
-    argv = [sys.executable, "-W", "ignore", "-c", PROBE, json.dumps(CASES)]
+    argv = [sys.executable, "-W", "ignore", "-c", PROBE, json.dumps(cases)]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     logs = done.stdout + done.stderr + "".join(p.read_text() for p in home.rglob("*.log"))
