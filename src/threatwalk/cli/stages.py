@@ -119,6 +119,8 @@ def train(params: Params, **paths: Path) -> None:
 @_path("result", "data/evaluation/table.json")
 @_path("metrics", "data/evaluation/metrics.json")
 @_path("figure", "data/evaluation/figure8.png")
+@_path("walks", "data/evaluation/walks.parquet")
+@_path("report", "data/evaluation/report")
 @click.option(
     "--benchmark",
     metavar="study|trails|FOLDER",

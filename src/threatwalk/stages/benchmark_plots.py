@@ -41,9 +41,10 @@ def budgets(worlds: Sequence[World], rows: Sequence[Mapping[str, Any]], path: Pa
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     for axes, score in zip(figure.subplots(1, 2), ("precision", "recall"), strict=True):
         for policy, colour in _COLOURS.items():
-            points = _points(worlds, rows, policy, score)
+            points = [point for point in _points(worlds, rows, policy, score) if point[0] > 0]
             axes.plot(*zip(*points, strict=True), color=colour, marker=".", label=policy) if points else None
-        axes.set_xscale("log")
+        if axes.has_data():
+            axes.set_xscale("log")
         axes.set_xlabel("lookups, mean")
         axes.set_ylabel(score)
         axes.grid(alpha=0.2)

@@ -1,4 +1,4 @@
-"""Stage evaluate: every policy on held-out reports, as a table, as flat metrics, and figure 8."""
+"""Stage evaluate: every policy on held-out reports, as a table, as flat metrics, figure 8, and a page for people."""
 
 import csv
 import json
@@ -11,11 +11,15 @@ from matplotlib.figure import Figure
 from threatwalk.errors import DataError
 from threatwalk.learning import baselines, playbooks, scored, stored
 from threatwalk.learning.dataset import Dataset
-from threatwalk.learning.evaluate import table
+from threatwalk.learning.evaluate import Held, table
 from threatwalk.learning.policy import Policy
 from threatwalk.learning.reproduce import save
 from threatwalk.learning.scored import REACHABLE, SCORES, Scored
+from threatwalk.learning.selective.exam import Beliefs, beliefs
+from threatwalk.learning.selective.policy import SelectivePolicy
+from threatwalk.learning.walks import reach
 from threatwalk.params import Params
+from threatwalk.stages import evaluation_page
 
 ORDER = (
     "random", "run_everything", "run_everything_once", "stop", "best_single", "playbook", "playbook_by_kind",
@@ -36,11 +40,13 @@ def run(
     metrics: Path,
     figure: Path,
     walks: Path | None = None,
+    report: Path | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Read `compiled`, the policies in `models` and the CSVs in `curves`; write three files.
 
-    Where `walks` is given, what each walk scored is written there as well (`learning.scored`).
+    Where `walks` is given, what each walk scored is written there as well (`learning.scored`), and to the folder
+    `report` a page with its pictures.
 
     Raises:
         DataError: the dataset holds no held-out report, or a curve cannot be read.
@@ -50,12 +56,25 @@ def run(
     if not len(data.goals("test")):
         raise DataError(f"{compiled} holds no held-out report: raise split.test or give more reports")
     each: list[Scored] = []
-    found = table(data, policies(data, params, models), params, say=say, keep=each.append)
+    able = policies(data, params, models)
+    found = table(data, able, params, say=say, keep=each.append)
     if walks is not None:
         scored.save(each, walks)
     _write(result, json.dumps(found, indent=1) + "\n")
     _write(metrics, json.dumps(flat(found), indent=1) + "\n")
     _draw(_curves(curves), found["held_out"], figure)
+    if report is not None:
+        say("the page for people")
+        evaluation_page.write(found, each, _beliefs(data, able, params), figure, report)
+
+
+def _beliefs(data: Dataset, able: Sequence[Policy], params: Params) -> Beliefs | None:
+    """What the selective walk believed; None where there is none."""
+    ours = next((policy for policy in able if isinstance(policy, SelectivePolicy)), None)
+    if ours is None:
+        return None
+    held = Held.of(data, params)
+    return beliefs(ours, held, reach(data, held.goals, held.heads, steps=params.walk.steps, audit=data.audit))
 
 
 def policies(data: Dataset, params: Params, models: Path) -> list[Policy]:

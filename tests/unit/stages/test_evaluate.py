@@ -3,18 +3,20 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from threatwalk import params as parameters
 from threatwalk.errors import DataError, ModelError
-from threatwalk.learning import stored
+from threatwalk.learning import scored, stored
 from threatwalk.learning.baselines import Playbook
+from threatwalk.learning.selective.exam import Beliefs
 from threatwalk.params import Params
 from threatwalk.reports import bundle
 from threatwalk.reports.report import Report
 from threatwalk.sample import parse
 from threatwalk.stages import compile as compile_stage
-from threatwalk.stages import evaluate, split
+from threatwalk.stages import evaluate, evaluation_page, split
 from threatwalk.stages.ingest import run as ingest
 
 FILTERS = ("dns", "otx")
@@ -75,6 +77,8 @@ def run(params: Params, compiled: Path, out: Path, models: Path) -> dict[str, ob
         result=out / "e" / "table.json",
         metrics=out / "e" / "metrics.json",
         figure=out / "e" / "figure8.png",
+        walks=out / "e" / "walks.parquet",
+        report=out / "e" / "report",
     )
     return dict(json.loads((out / "e" / "metrics.json").read_text(encoding="utf-8")))
 
@@ -116,12 +120,40 @@ def test_a_model_made_for_other_filters_is_an_error(params: Params, compiled: Pa
 
 
 def test_running_twice_writes_the_same_files(params: Params, compiled: Path, tmp_path: Path) -> None:
-    run(params, compiled, tmp_path, tmp_path / "models")
-    first = {path.name: path.read_bytes() for path in (tmp_path / "e").iterdir()}
+    def written() -> dict[str, bytes]:
+        run(params, compiled, tmp_path, tmp_path / "models")
+        return {path.name: path.read_bytes() for path in (tmp_path / "e").rglob("*") if path.is_file()}
 
+    first = written()
+
+    assert {"table.json", "walks.parquet", "index.html", "budgets.png"} <= first.keys()
+    assert written() == first
+
+
+def test_what_each_walk_scored_is_kept_for_the_gate(params: Params, compiled: Path, tmp_path: Path) -> None:
     run(params, compiled, tmp_path, tmp_path / "models")
 
-    assert {path.name: path.read_bytes() for path in (tmp_path / "e").iterdir()} == first
+    rows = {(row.policy, row.budget, row.audit): row for row in scored.load(tmp_path / "e/walks.parquet")}
+    assert rows["playbook", 3, True].each["reward"].shape == (12,)
+    assert set(rows["playbook", 3, True].group.tolist()) <= set(range(4))
+
+
+def test_the_page_tells_the_table_and_holds_its_pictures(
+    params: Params, compiled: Path, tmp_path: Path
+) -> None:
+    run(params, compiled, tmp_path, tmp_path / "models")
+    table = json.loads((tmp_path / "e" / "table.json").read_text(encoding="utf-8"))
+    one, group = np.ones(12, dtype=np.int64), np.arange(12) % 4
+    belief = np.linspace(0, 1, 12)
+    beliefs = Beliefs(group, one * 4, one * 4, belief * 0, group, belief, belief > 0.5, belief > 0.5)
+    evaluation_page.write(table, [], beliefs, tmp_path / "e" / "figure8.png", tmp_path / "e" / "report")
+
+    page = (tmp_path / "e" / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count('src="data:image/png;base64,') == page.count("<img") == 3
+    assert "<h2>With 3 lookups</h2>" in page
+    assert f"<tr><th>oracle<td>{table['held_out']['oracle']['reward']:.3f} <small>" in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert (tmp_path / "e" / "report" / "calibration.png").is_file()
 
 
 def test_a_corpus_without_answers_leaves_nothing_to_find(
