@@ -15,8 +15,10 @@ from commands import DEFAULTS, MODEL, command
 DOC = """
 ### promote: from challenger to champion
 
-**judge**: the gate holds when the challenger is better on held-out reports than the present champion and than every baseline
-that does not know the goal. Where no network passes, the best baseline should become champion, and the ledger says so.
+**judge**: on held-out reports, under each budget of lookups and with the leak audit on, the challenger is held against the present
+champion, the best playbook and running everything; what chance explains does not count (`promote.gain`, `promote.margin`). It
+repeats last night's walks from the archive, in the shadow; a crash or a forbidden question stops it. Where no network passes,
+the best playbook should become champion, and the ledger says so.
 **approve**: a person answers in *Required Actions* within three days; with `promote.approval: gate` in params.yaml nobody is
 asked. **promote** moves the alias, if the gate still says the same move. Where the champion stays, after *Reject*, and when
 nobody answers, everything is as it was.
@@ -56,7 +58,7 @@ def promote() -> None:
     approved = Approval(
         task_id="approve",
         subject="May this model become champion?",
-        body="{{ ti.xcom_pull(task_ids='judge').reason }}",
+        body="{{ ti.xcom_pull(task_ids='judge').report }}",
         response_timeout=timedelta(days=3),
         retries=0,
     )

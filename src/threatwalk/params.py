@@ -224,6 +224,10 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class Promote:
     approval: Approval
+    gain: float
+    margin: float
+    shadow: int
+    shadow_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,26 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from threatwalk import params as parameters
-from threatwalk.archive.ledger import By, Ledger
+from threatwalk.analysis.shadow import Shadow
+from threatwalk.archive.ledger import By, Ledger, Move
 from threatwalk.errors import DataError, ModelError, NoChampionError, UsageError
+from threatwalk.learning import scored
+from threatwalk.learning.finished import WALKS
 from threatwalk.learning.policy import Policy
-from threatwalk.learning.verdict import verdict
+from threatwalk.learning.scored import Scored
+from threatwalk.learning.verdict import table, verdict
+from threatwalk.params import Params
 from threatwalk.registry import CHALLENGER, CHAMPION, Registry, Version
 from threatwalk.settings import Settings
 
-Rate = Callable[[Policy, Path], float]
-"""The held-out reward of a policy on the dataset of a finished run's folder."""
+Rate = Callable[[Policy, Path], Sequence[Scored]]
+"""What a policy's walks score on the held-out reports of a finished run's folder, under each budget, audited."""
+
+Look = Callable[[Policy, Sequence[str]], Shadow]
+"""What a policy, with its filters, would have done last night."""
 
 _OPEN_MOVE_S = 60  # a move younger than this may still be under way in another process
 
@@ -37,12 +44,16 @@ class Champion:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the gate says: `winner` is the policy that should walk, None where the champion stays."""
+    """What the gate says: `winner` is the policy that should walk, None where the champion stays.
+
+    `report` is Markdown, for who is asked to approve.
+    """
 
     champion: Version | None
     challenger: Version
     winner: str | None
     reason: str
+    report: str
 
     @property
     def move(self) -> str:
@@ -85,13 +96,13 @@ def register(registry: Registry, ledger: Ledger, folder: Path) -> Version:
     """
     settle(registry, ledger)
     challenger, champion = registry.register(folder), registry.at(CHAMPION)
-    if champion and champion.number != challenger.number and champion.dataset != challenger.dataset:
-        rate_champion(registry, champion, challenger, held_out_reward)
+    if champion and champion.number != challenger.number:
+        _rated(registry, champion, challenger, held_out)
     return challenger
 
 
-def held_out_reward(policy: Policy, folder: Path) -> float:
-    """The mean final reward of a policy on the held-out reports of a finished run's dataset."""
+def held_out(policy: Policy, folder: Path) -> Sequence[Scored]:
+    """What a policy's walks score on the held-out reports of a finished run, as its stage evaluate walked, leak audit on."""
     from threatwalk.learning.dataset import Dataset  # noqa: PLC0415 - the night's work needs none of these
     from threatwalk.learning.evaluate import Held, outcomes, scores  # noqa: PLC0415
     from threatwalk.learning.walks import reach  # noqa: PLC0415
@@ -99,38 +110,76 @@ def held_out_reward(policy: Policy, folder: Path) -> float:
     params = parameters.load(folder / "params.yaml")
     data = Dataset.load(folder / "data" / "compiled")
     held = Held.of(data, params)
-    within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=data.audit)
-    done = outcomes(policy, held, within, audit=data.audit)
-    return float(scores(held, done, within)["reward"].mean())
+    within = reach(data, held.goals, held.heads, steps=params.walk.steps, audit=True)
+    rows = []
+    for budget in params.evaluate.budgets:
+        done = outcomes(policy, held, within, audit=True, budget=budget)
+        rows.append(Scored(policy.name, budget, True, held.group, scores(held, done, within)))
+    return rows
 
 
-def judge(registry: Registry, ledger: Ledger, rate: Rate) -> Judgement:
+def judge(registry: Registry, ledger: Ledger, params: Params, *, rate: Rate, look: Look) -> Judgement:
     """Hold the challenger against the gate; the verdict is noted on it, and the alias stays where it is.
 
     Raises:
-        DataError: there is no challenger to judge.
+        DataError: there is no challenger to judge, or its evaluation cannot be read.
     """
     settle(registry, ledger)
     challenger, champion = registry.at(CHALLENGER), registry.at(CHAMPION)
     if challenger is None:
         raise DataError("there is no challenger to judge: run `threatwalk register` first")
     if champion and champion.number == challenger.number:
-        return Judgement(champion, challenger, None, f"{champion} is the champion already")
-    rewards, digests = _evaluation(registry, challenger)
-    reward, doubt = None, ""
+        reason = f"{champion} is the champion already"
+        return Judgement(champion, challenger, None, reason, reason)
+    winner, reason, tables = _judged(registry, champion, challenger, params, rate, look)
+    walks = "There is no champion." if champion is None else f"The champion is {champion}."
+    report = "\n\n".join((f"{challenger} asks to become champion. {walks} The gate: {reason}.", *tables))
+    registry.note(challenger.number, verdict=reason)
+    registry.describe(challenger.number, report)
+    return Judgement(champion, challenger, winner, reason, report)
+
+
+def _judged(
+    registry: Registry,
+    champion: Version | None,
+    challenger: Version,
+    params: Params,
+    rate: Rate,
+    look: Look,
+) -> tuple[str | None, str, list[str]]:
+    """Who should walk, why, and the tables that show it."""
+    if challenger.filters[: len(params.filters)] != params.filters:
+        reason = f"{challenger} knows the filters {', '.join(challenger.filters)}, params.yaml names others"
+        return None, reason, []
+    rows, digests = _evaluation(registry, challenger)
+    rival, doubt = None, ""
     if champion:
-        reward, doubt = _champion_reward(registry, champion, challenger, rewards, digests, rate)
-        if reward is None and not doubt:
+        scored, doubt = _champion_rows(registry, champion, challenger, rows, digests, rate)
+        if scored is None and not doubt:
             reason = f"{champion} cannot be rated on the challenger's dataset, which is not on this machine"
-            registry.note(challenger.number, verdict=reason)
-            return Judgement(champion, challenger, None, reason)
-    found = verdict(rewards, candidate=challenger.policy, stored=digests, champion=reward)
-    registry.note(challenger.number, verdict=found.reason + doubt)
-    return Judgement(champion, challenger, found.winner, found.reason + doubt)
+            return None, reason, []
+        rival = None if scored is None else (str(champion), scored)
+    found = verdict(rows, candidate=challenger.policy, stored=digests, champion=rival, params=params)
+    report, reason = [table(found)], found.reason + doubt
+    if found.winner is None:
+        return None, reason, report
+    with tempfile.TemporaryDirectory() as scratch:
+        models, _ = registry.stored(challenger.run_id, found.winner, Path(scratch))
+        shadow = look(_opened(models, found.winner), challenger.filters)
+    report.append(shadow.table())
+    blocked = shadow.blocks
+    return (None, f"{blocked}; {reason}", report) if blocked else (found.winner, reason, report)
 
 
 def promote(
-    registry: Registry, ledger: Ledger, rate: Rate, *, judged: str | None = None, approved_by: str = ""
+    registry: Registry,
+    ledger: Ledger,
+    params: Params,
+    *,
+    rate: Rate,
+    look: Look,
+    judged: str | None = None,
+    approved_by: str = "",
 ) -> Promotion:
     """Judge the challenger and move the alias `champion` to the winner. A repeat changes nothing.
 
@@ -139,7 +188,7 @@ def promote(
     Raises:
         DataError: there is no challenger to judge, or the gate now says another move than was approved.
     """
-    found = judge(registry, ledger, rate)
+    found = judge(registry, ledger, params, rate=rate, look=look)
     challenger, champion = found.challenger, found.champion
     if found.winner is None:
         return Promotion(champion, challenger, moved=False, reason=found.reason)
@@ -173,7 +222,7 @@ def rollback(registry: Registry, ledger: Ledger, to: int | None = None) -> Versi
 
 
 def settle(registry: Registry, ledger: Ledger) -> None:
-    """Make the ledger say what the registry holds.
+    """Make the ledger say what the registry holds, and the champion's tags what the ledger says.
 
     A move that was written down but never closed is closed where the alias arrived, and struck out
     where it did not; an alias that somebody moved in MLflow is entered as moved by hand.
@@ -201,6 +250,15 @@ def settle(registry: Registry, ledger: Ledger) -> None:
             reason="the alias was moved in MLflow, without the gate",
             done=True,
         )
+        moves = ledger.moves()
+    if champion and champion.tags.get("promoted_at") != _moment(moves[-1]):
+        last = moves[-1]
+        told = {"promoted_by": last.who, "promoted_as": last.by.value, "promoted_because": last.reason}
+        registry.note(champion.number, **told, promoted_at=_moment(last))
+
+
+def _moment(move: Move) -> str:
+    return move.at.isoformat(timespec="seconds")
 
 
 def champion(registry: Registry, ledger: Ledger, filters: Sequence[str]) -> Champion:
@@ -223,8 +281,6 @@ def champion(registry: Registry, ledger: Ledger, filters: Sequence[str]) -> Cham
 
 def load(registry: Registry, version: Version, filters: Sequence[str] | None = None) -> Policy:
     """A version's policy; raises ModelError where it is not what was registered or does not fit."""
-    from threatwalk.learning import stored  # noqa: PLC0415 - a network needs torch, which takes seconds
-
     if not version.policy or not version.digest:
         raise ModelError(f"version {version.number} of the model was not registered by threatwalk: roll back")
     if filters is not None and version.filters[: len(filters)] != tuple(filters):
@@ -233,7 +289,13 @@ def load(registry: Registry, version: Version, filters: Sequence[str] | None = N
             "train and promote a model for this list"
         )
     with tempfile.TemporaryDirectory() as scratch:
-        return stored.load(registry.files(version, Path(scratch)), version.policy)
+        return _opened(registry.files(version, Path(scratch)), version.policy)
+
+
+def _opened(models: Path, policy: str) -> Policy:
+    from threatwalk.learning import stored  # noqa: PLC0415 - a network needs torch, which takes seconds
+
+    return stored.load(models, policy)
 
 
 def _move(
@@ -257,59 +319,61 @@ def _move(
     )
     registry.point(CHAMPION, after.number)
     ledger.close_move(entry)
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    registry.note(after.number, promoted_by=name, promoted_at=at, promoted_because=reason)
+    settle(registry, ledger)
 
 
-def _evaluation(registry: Registry, challenger: Version) -> tuple[dict[str, float], dict[str, str]]:
-    """Held-out rewards of the challenger's run, by policy, and the digests of its stored policies."""
+def _evaluation(registry: Registry, challenger: Version) -> tuple[Sequence[Scored], dict[str, str]]:
+    """What the held-out walks of the challenger's run scored, and the digests of its stored policies."""
     with tempfile.TemporaryDirectory() as scratch:
-        table = registry.artifact(challenger.run_id, "evaluation/table.json", Path(scratch)).read_text(
-            "utf-8"
-        )
+        walks = registry.artifact(challenger.run_id, f"evaluation/{WALKS}", Path(scratch))
         models = registry.artifact(challenger.run_id, "models.json", Path(scratch)).read_text("utf-8")
-    try:
-        rows, facts = json.loads(table)["held_out"], json.loads(models)
-        rewards = {name: float(row["reward"]) for name, row in rows.items() if row["reward"] is not None}
-        return rewards, {name: fact["digest"] for name, fact in facts.items()}
-    except (ValueError, KeyError, TypeError) as err:
-        raise DataError(f"the evaluation of {challenger} in MLflow cannot be read: {err!r}") from err
+        try:
+            return scored.load(walks), {name: fact["digest"] for name, fact in json.loads(models).items()}
+        except (ValueError, KeyError, TypeError) as err:
+            raise DataError(f"the evaluation of {challenger} in MLflow cannot be read: {err!r}") from err
 
 
-def _champion_reward(
+def _champion_rows(
     registry: Registry,
     champion: Version,
     challenger: Version,
-    rewards: dict[str, float],
+    rows: Sequence[Scored],
     digests: dict[str, str],
     rate: Rate,
-) -> tuple[float | None, str]:
-    """The champion's reward on the challenger's held-out reports, or why it has none.
+) -> tuple[Sequence[Scored] | None, str]:
+    """What the champion scored on the challenger's held-out reports, or why nothing is known of it.
 
     (None, "") means that it cannot be known here; (None, text) that the champion cannot walk at all.
     """
-    if digests.get(champion.policy) == champion.digest and champion.policy in rewards:
-        return rewards[champion.policy], ""
-    if champion.dataset == challenger.dataset and champion.reward is not None:
-        return champion.reward, ""
-    rated = challenger.tags.get("champion_reward", "").partition(" ")
-    if rated[0] == str(champion.number):
-        return float(rated[2]), ""
-    return rate_champion(registry, champion, challenger, rate)
+    if digests.get(champion.policy) == champion.digest:
+        return [row for row in rows if row.policy == champion.policy], ""
+    if challenger.tags.get("rated") == str(champion.number):
+        with tempfile.TemporaryDirectory() as scratch:
+            path = f"gate/{_rating(champion)}"
+            return scored.load(registry.artifact(challenger.run_id, path, Path(scratch))), ""
+    return _rated(registry, champion, challenger, rate)
 
 
-def rate_champion(
+def _rated(
     registry: Registry, champion: Version, challenger: Version, rate: Rate
-) -> tuple[float | None, str]:
-    """Walk the champion on the challenger's dataset, where that lies on this machine, and note the reward."""
+) -> tuple[Sequence[Scored] | None, str]:
+    """Walk the champion on the challenger's dataset, where that lies on this machine, and keep what it scored."""
     folder = Path(registry.tag(challenger.run_id, "folder"))
     if champion.filters != challenger.filters:
         return None, f"; {champion} knows other filters and is not compared"
     if not (folder / "data" / "compiled").is_dir():
         return None, ""
     try:
-        reward = rate(load(registry, champion), folder)
+        rows = rate(load(registry, champion), folder)
     except ModelError as err:
         return None, f"; the champion cannot be compared: {err}"
-    registry.note(challenger.number, champion_reward=f"{champion.number} {reward!r}")
-    return reward, ""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / _rating(champion)
+        scored.save(rows, path)
+        registry.attach(challenger.run_id, path, "gate")
+    registry.note(challenger.number, rated=str(champion.number))
+    return rows, ""
+
+
+def _rating(champion: Version) -> str:
+    return f"champion-{champion.number}.parquet"

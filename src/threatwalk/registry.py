@@ -112,11 +112,20 @@ class Registry:
             if version.run_id == of.run_id and version.policy == policy:
                 return version
         with self._errors(), tempfile.TemporaryDirectory() as scratch:
-            table = json.loads(self.artifact(of.run_id, "models.json", Path(scratch)).read_text("utf-8"))
-            models = self.artifact(of.run_id, "models", Path(scratch))
-            if policy not in table or digest(models, policy) != table[policy]["digest"]:
-                raise ModelError(f"MLflow's run {of.run_id} does not hold the policy {policy} that it says")
-            return self._version(of.run_id, policy, models, {"dataset": of.dataset, **table[policy]})
+            models, facts = self.stored(of.run_id, policy, Path(scratch))
+            return self._version(of.run_id, policy, models, {"dataset": of.dataset, **facts})
+
+    def stored(self, run_id: str, policy: str, scratch: Path) -> tuple[Path, dict[str, str]]:
+        """A policy of a training run, version or not: its folder below `scratch`, and what a version's tags would say of it.
+
+        Raises:
+            ModelError: the run does not hold it as it was logged.
+        """
+        table = json.loads(self.artifact(run_id, "models.json", scratch).read_text("utf-8"))
+        models = self.artifact(run_id, "models", scratch)
+        if policy not in table or digest(models, policy) != table[policy]["digest"]:
+            raise ModelError(f"MLflow's run {run_id} does not hold the policy {policy} that it says")
+        return models, table[policy]
 
     def at(self, alias: str) -> Version | None:
         """The version that an alias points to, None: none does."""
@@ -149,6 +158,16 @@ class Registry:
         with self._errors():
             for name, value in tags.items():
                 self._client.set_model_version_tag(MODEL, str(number), name, value[:4000])
+
+    def describe(self, number: int, text: str) -> None:
+        """Markdown, which MLflow shows on the version's page."""
+        with self._errors():
+            self._client.update_model_version(MODEL, str(number), text)
+
+    def attach(self, run_id: str, path: Path, at: str) -> None:
+        """One more file for a training run, in its folder `at`."""
+        with self._errors():
+            self._client.log_artifact(run_id, str(path), at)
 
     def tag(self, run_id: str, name: str) -> str:
         """A tag of a training run, empty where it has none."""

@@ -4,27 +4,41 @@ import json
 import pickle
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from threatwalk import promotion
+from threatwalk.analysis.shadow import Shadow
 from threatwalk.archive import database
 from threatwalk.archive.ledger import By, Ledger
 from threatwalk.errors import DataError, ModelError, NoChampionError, UnavailableError, UsageError
-from threatwalk.learning import stored
+from threatwalk.learning import scored, stored
 from threatwalk.learning.baselines import Playbook
 from threatwalk.learning.policy import Policy
-from threatwalk.params import load
+from threatwalk.learning.scored import REACHABLE, SCORES, Scored
+from threatwalk.params import Params, load
 from threatwalk.registry import CHALLENGER, CHAMPION, Registry, Version
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # MLflow's own warnings
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
-FILTERS = load(PARAMS).filters
+FILE = Path(__file__).parents[2] / "params.yaml"
+PARAMS = load(FILE)
+FILTERS = PARAMS.filters
 REWARDS = {"threatwalk": 0.42, "playbook": 0.2, "stop": 0.1, "oracle": 0.6}
+
+
+def walks(policy: str, reward: float) -> list[Scored]:
+    """Twenty held-out walks in ten groups, each of which scores just this."""
+    group, each = np.repeat(np.arange(10), 2), np.full(20, reward)
+    return [
+        Scored(policy, budget, True, group, dict.fromkeys((*SCORES, *REACHABLE), each))
+        for budget in PARAMS.evaluate.budgets
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +59,9 @@ class Office:
         self.registry = Registry(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}", folder)
         self.ledger = Ledger(database.engine(f"sqlite:///{folder / 'threatwalk.db'}"))
         self.rated: list[str] = []
+        self.champion_reward = REWARDS["threatwalk"]
+        self.shadow = Shadow(missing="no night has analysed anything yet")
+        self.looked: list[str] = []
 
     def run(
         self,
@@ -59,10 +76,14 @@ class Office:
         (folder / "data/evaluation").mkdir(parents=True)
         (folder / "data/curves").mkdir()
         (folder / "data/compiled").mkdir()
-        shutil.copy(PARAMS, folder / "params.yaml")
+        shutil.copy(FILE, folder / "params.yaml")
         (folder / "dvc.lock").write_text(f"schema: '2.0'  # {dataset}\n")
         for policy in (Playbook("threatwalk", actions), Playbook("playbook", (4,))):
             stored.save(policy, folder / "data/models", filters=filters)
+        scored.save(
+            [row for policy, reward in rewards.items() for row in walks(policy, reward)],
+            folder / "data/evaluation/walks.parquet",
+        )
         held_out = {policy: {"policy": policy, "reward": reward} for policy, reward in rewards.items()}
         (folder / "data/evaluation/table.json").write_text(
             json.dumps({"held_out": held_out, "dataset": dataset})
@@ -77,12 +98,21 @@ class Office:
     def register(self, name: str, *rest: Any, **options: Any) -> Version:
         return self.registry.register(self.run(name, *rest, **options))
 
-    def rate(self, policy: Policy, folder: Path) -> float:
+    def rate(self, policy: Policy, folder: Path) -> Sequence[Scored]:
         self.rated.append(f"{policy.name} on {folder.name}")
-        return 0.3
+        return walks(policy.name, self.champion_reward)
 
-    def promote(self) -> promotion.Promotion:
-        return promotion.promote(self.registry, self.ledger, self.rate)
+    def look(self, policy: Policy, filters: Sequence[str]) -> Shadow:
+        self.looked.append(policy.name)
+        return self.shadow
+
+    def judge(self) -> promotion.Judgement:
+        return promotion.judge(self.registry, self.ledger, PARAMS, rate=self.rate, look=self.look)
+
+    def promote(self, params: Params = PARAMS, **approved: str) -> promotion.Promotion:
+        return promotion.promote(
+            self.registry, self.ledger, params, rate=self.rate, look=self.look, **approved
+        )
 
     def champion(self, filters: tuple[str, ...] = FILTERS) -> promotion.Champion:
         return promotion.champion(self.registry, self.ledger, filters)
@@ -191,7 +221,7 @@ def test_a_challenger_that_passes_becomes_champion_once(office: Office) -> None:
 
 def test_a_judgement_moves_nothing_and_names_the_move(office: Office) -> None:
     office.register("run-1")
-    found = promotion.judge(office.registry, office.ledger, office.rate)
+    found = office.judge()
 
     assert (found.winner, found.move) == ("threatwalk", "0-1-threatwalk")
     assert office.registry.at(CHAMPION) is None
@@ -201,9 +231,7 @@ def test_a_judgement_moves_nothing_and_names_the_move(office: Office) -> None:
 def test_what_a_person_approved_is_moved_in_the_person_s_name(office: Office) -> None:
     office.register("run-1")
     for moved in (True, False):  # a repeat is harmless
-        done = promotion.promote(
-            office.registry, office.ledger, office.rate, judged="0-1-threatwalk", approved_by="A. Analyst"
-        )
+        done = office.promote(judged="0-1-threatwalk", approved_by="A. Analyst")
         assert done.moved is moved
 
     [move] = office.ledger.moves()
@@ -211,15 +239,16 @@ def test_what_a_person_approved_is_moved_in_the_person_s_name(office: Office) ->
     champion = office.registry.at(CHAMPION)
     assert champion is not None
     assert champion.tags["promoted_by"] == "A. Analyst"
-    assert champion.tags["promoted_at"].endswith("+00:00")
+    assert champion.tags["promoted_as"] == "person"
+    assert champion.tags["promoted_at"] == move.at.isoformat(timespec="seconds")
 
 
 def test_an_approval_is_for_the_judged_challenger_alone(office: Office) -> None:
     office.register("run-1")
-    judged = promotion.judge(office.registry, office.ledger, office.rate).move
+    judged = office.judge().move
     office.register("run-2", REWARDS | {"threatwalk": 0.5}, actions=(1, 4))
     with pytest.raises(DataError, match="0-1-threatwalk was judged, but now the gate says 0-2-threatwalk"):
-        promotion.promote(office.registry, office.ledger, office.rate, judged=judged)
+        office.promote(judged=judged)
 
     assert office.registry.at(CHAMPION) is None
     assert office.moves() == []
@@ -233,7 +262,7 @@ def test_where_no_network_passes_the_best_baseline_becomes_champion(office: Offi
     assert not second.moved
     assert office.champion().policy.name == "playbook"
     assert (office.champion().version.number, office.champion().version.reward) == (2, 0.2)
-    assert "threatwalk 0.150 does not pass" in first.reason
+    assert "threatwalk does not pass: -0.050" in first.reason
 
 
 def test_a_worse_challenger_leaves_the_champion_where_it_is(office: Office) -> None:
@@ -251,8 +280,10 @@ def test_a_worse_challenger_leaves_the_champion_where_it_is(office: Office) -> N
 def test_on_another_dataset_the_champion_walks_again(office: Office, reward: float, winner: int) -> None:
     office.register("run-1")
     office.promote()
+    office.champion_reward = 0.3
     office.register("run-2", {"threatwalk": reward, "playbook": 0.2}, dataset="d2", actions=(1, 4))
     office.promote()
+    office.promote()  # what it scored is kept
 
     assert office.rated == ["threatwalk on run-2"]
     assert office.champion().version.number == winner
@@ -271,13 +302,56 @@ def test_without_that_dataset_nothing_is_promoted(office: Office) -> None:
 
 def test_a_champion_for_other_filters_does_not_hinder(office: Office) -> None:
     office.register("run-1", filters=FILTERS[:3])
-    office.promote()
+    office.promote(replace(PARAMS, filters=FILTERS[:3]))
     office.register("run-2", dataset="d2")
     done = office.promote()
 
     assert done.moved
     assert "knows other filters" in done.reason
     assert office.champion().version.number == 2
+
+
+def test_a_challenger_that_the_night_would_refuse_is_not_promoted(office: Office) -> None:
+    office.register("run-1", filters=FILTERS[:3])
+    done = office.promote()
+
+    assert (done.moved, office.looked) == (False, [])
+    assert "knows the filters dns, whois, virustotal, params.yaml names others" in done.reason
+
+
+@pytest.mark.parametrize(
+    ("shadow", "moved"),
+    [
+        (Shadow(walked=9, agreed=0.5, lookups=(90, 60), samples=(40, 30)), True),
+        (Shadow(walked=9, crashed=("ValueError: odd",)), False),
+        (Shadow(walked=9, forbidden=("otx about a domain: it is TLP:RED",)), False),
+    ],
+    ids=["fine", "crashed", "forbidden"],
+)
+def test_who_crashes_or_asks_what_is_forbidden_in_the_shadow_of_last_night_stays_challenger(
+    office: Office, shadow: Shadow, moved: bool
+) -> None:
+    office.shadow = shadow
+    office.register("run-1")
+    done = office.promote()
+
+    assert (done.moved, office.looked) == (moved, ["threatwalk"])
+    if not moved:
+        assert done.reason.startswith("in the shadow of 9 walks: 1 ")
+
+
+def test_the_verdict_stands_on_the_version_as_a_tag_and_as_a_table(office: Office) -> None:
+    import mlflow
+
+    office.shadow = Shadow(walked=9, agreed=0.5, lookups=(90, 60), samples=(40, 30))
+    office.register("run-1")
+    found = office.judge()
+
+    raw = mlflow.MlflowClient(office.registry.uri).get_model_version("threatwalk", "1")
+    assert raw.tags["verdict"] == found.reason
+    assert raw.description == found.report
+    assert "| best playbook: playbook | 80, as at night | 0.420 | 0.200 | +0.220 |" in found.report
+    assert "| lookups | 90 | 60, 0 unknown to the archive |" in found.report
 
 
 def test_nobody_is_champion_before_the_first_promotion(office: Office) -> None:
@@ -353,6 +427,19 @@ def test_a_pickle_that_somebody_made_champion_is_never_opened(office: Office, tm
     assert office.moves()[-1] == (By.HAND, 1, 2, True)
 
 
+def test_a_model_that_is_a_pickle_is_refused_by_mlflow_itself(office: Office, tmp_path: Path) -> None:
+    import mlflow
+
+    class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, context, model_input):  # type: ignore[no-untyped-def] # MLflow reads hints
+            return model_input
+
+    mlflow.pyfunc.save_model(tmp_path / "odd", python_model=Odd(), pip_requirements=["mlflow"])
+
+    with pytest.raises(mlflow.exceptions.MlflowException, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
+        mlflow.pyfunc.load_model(str(tmp_path / "odd"))
+
+
 def test_an_alias_that_a_person_moved_is_taken_and_entered_as_such(office: Office) -> None:
     office.register("run-1")
     office.promote()
@@ -410,7 +497,13 @@ def test_killed_at_any_point_there_is_one_champion_and_the_ledger_agrees(office:
 
     engine = database.engine(f"sqlite:///{office.folder / 'threatwalk.db'}")
     with pytest.raises(Killed):
-        promotion.promote(DyingRegistry(office.registry.uri, office.folder), DyingLedger(engine), office.rate)
+        promotion.promote(
+            DyingRegistry(office.registry.uri, office.folder),
+            DyingLedger(engine),
+            PARAMS,
+            rate=office.rate,
+            look=office.look,
+        )
     left = office.registry.at(CHAMPION)
     office.promote()
 

@@ -40,17 +40,25 @@ def register(folder: Path, as_json: bool) -> None:
 def promote(params: Params, only_judge: bool, judged: str | None, approved_by: str, as_json: bool) -> None:
     """Make the challenger champion if it passes the gate, else the best baseline if that is better."""
     from threatwalk import promotion
+    from threatwalk.desk import shadow
 
-    with promotion.opened(Settings.from_env()) as (registry, ledger):
+    settings = Settings.from_env()
+    look = shadow.of_last_night(settings, params)
+    with promotion.opened(settings) as (registry, ledger):
         if only_judge:
-            found = promotion.judge(registry, ledger, promotion.held_out_reward)
-            move = found.move if found.winner else None
-            click.echo(
-                json.dumps({"move": move, "reason": found.reason, "approval": params.promote.approval})
-            )
+            found = promotion.judge(registry, ledger, params, rate=promotion.held_out, look=look)
+            told = {"move": found.move if found.winner else None, "reason": found.reason}
+            told |= {"report": found.report, "approval": params.promote.approval}
+            click.echo(json.dumps(told))
             return
         done = promotion.promote(
-            registry, ledger, promotion.held_out_reward, judged=judged or None, approved_by=approved_by
+            registry,
+            ledger,
+            params,
+            rate=promotion.held_out,
+            look=look,
+            judged=judged or None,
+            approved_by=approved_by,
         )
     if as_json:
         champion = _version(done.champion) if done.champion else None

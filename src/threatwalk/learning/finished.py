@@ -18,6 +18,7 @@ from threatwalk import params as parameters
 from threatwalk.errors import DataError
 
 CANDIDATES = ("selective", "threatwalk")  # the first that was trained asks to become champion
+WALKS = "walks.parquet"  # of the evaluation: what each walk scored
 _CURVE_POINTS = 400
 
 
