@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import NAMESPACE_URL, uuid5
 
 import click
 
@@ -14,7 +15,7 @@ from threatwalk.cli.options import desk_of, params_option
 from threatwalk.desk import pasted
 from threatwalk.desk.queue import OPEN, Indicator, Queue, State, Wanted
 from threatwalk.desk.shown import prose, shown
-from threatwalk.errors import SampleError, UsageError
+from threatwalk.errors import DataError, SampleError, UsageError
 from threatwalk.params import Params
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
@@ -88,6 +89,33 @@ def add(
     for one, number in zip(samples, added, strict=True):
         click.echo(
             f"{one}: open already, not queued again" if number is None else f"{one}: queued as {number}"
+        )
+
+
+@queue.command()
+@params_option
+@click.argument("url", envvar="THREATWALK_INBOX")
+@click.option("--tlp", type=click.Choice([one.value for one in Tlp]), default="amber", show_default=True)
+@click.option("--pap", type=click.Choice([one.value for one in Pap]), default="amber", show_default=True)
+def inbox(params: Params, url: str, tlp: str, pap: str) -> None:
+    """Queue every new list of indicators in URL: a folder, or s3://BUCKET/PREFIX.
+
+    A list is a text with an indicator on each line. `# tlp: red` and `# pap: red` in it make it stricter than --tlp and --pap, nothing
+    makes it freer. A list that cannot be read is named, and queues nothing; the others are queued all the same.
+    """
+    from threatwalk.desk.inbox import take
+
+    settings = Settings.from_env()
+    notes = settings.home / "inbox" / str(uuid5(NAMESPACE_URL, url))
+    wrong = 0
+    with desk_of(params) as (desk, _):
+        for one in take(url, desk, notes=notes, tlp=Tlp(tlp), pap=Pap(pap)):
+            wrong += bool(one.problem)
+            said = one.problem or f"{one.queued} queued, {one.known} open already"
+            click.echo(f"{prose(one.name)}: {prose(said)}", err=bool(one.problem))
+    if wrong:
+        raise DataError(
+            f"{wrong} lists of the inbox were refused, see above; each is looked at again when it changes"
         )
 
 
