@@ -1,6 +1,8 @@
-"""S7: hostile strings through the desk's pages, in a real headless Chromium under the pages' own policy."""
+"""S7: hostile strings through the desk's pages in a real headless Chromium, through every export, and into the log."""
 
 import asyncio
+import csv
+import io
 import itertools
 import json
 import re
@@ -18,19 +20,22 @@ from tests.integration.desk_server import application, finish, opened, serving
 from tests.trust.conftest import Trust
 from tests.unit.desk.conftest import Doubts, World, walked
 from tests.unit.desk.payloads import PAYLOADS
+from tests.unit.desk.test_analyze import Office
 
 from threatwalk.analysis.analysis import Analysis, Question
 from threatwalk.desk.actions import LONGEST_NOTE, Actions
+from threatwalk.desk.export import Form, export
 from threatwalk.desk.listing import Sought
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.rights import EVERYTHING, Person
 from threatwalk.desk.verdicts import Decision
+from threatwalk.pivot import Answer
 from threatwalk.sample import Kind, Sample
 
 pytestmark = pytest.mark.slow
 
-PROPERTY = "hostile strings through every page of the desk"
-FIGURE = "0 scripts run in a headless browser under CSP, 0 live links, ≥ 500 payloads"
+PROPERTY = "hostile strings through every export and page"
+FIGURE = "0 scripts run in a headless browser under CSP, 0 live links, 0 cells opening with = + - @, 0 forged log lines; ≥ 500 payloads"
 WRAPPED = (
     *("{}", "a{}", '">{}', "'>{}", "</textarea>{}", "</title>{}", "</option>{}", "--></script>{}", "<b>{}"),
     *(
@@ -45,6 +50,9 @@ WRAPPED = (
         "<img src='{}'>",
     ),
 )
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the log's own
 OUR_LINKS = re.compile(r"/(|night|compare\?[a-z0-9&=]+|indicators/[0-9]+(/report)?|\?[^#]*)\Z|#main\Z")
 
 
@@ -274,3 +282,58 @@ def test_an_injected_script_would_be_refused(visitor: Visitor) -> None:
 
     assert tab.title() != "owned"
     assert sum("Content Security Policy" in text for text in said) >= 2
+
+
+def test_no_payload_is_a_formula_a_link_or_a_line_in_any_export(
+    trust: Trust, desk: Actions, results: list[int], hostile: list[str]
+) -> None:
+    wrong: list[str] = []
+    for number in results:
+        analysis, some = desk.members(number, 0.0)
+        shown = {form: export(form, analysis, some, dial=0.0, author=hostile[1]) for form in Form}
+        for live in (False, True):
+            text = export(Form.CSV, analysis, some, dial=0.0, author="CERT", live=live)
+            table = list(csv.reader(io.StringIO(text, newline="")))
+            wrong += [f"formula {cell[:40]}" for row in table for cell in row if cell[:1] in FORMULA and cell]
+            wrong += ["rows"] if len(table) != 1 + len(some) else []
+        for form in (Form.CSV, Form.TEXT):
+            wrong += [
+                f"link in {form}: {link}" for link in re.findall(r"https?://.{9}", shown[form], re.IGNORECASE)
+            ]
+            wrong += [f"hidden in {form}: {c!r}" for c in HIDDEN.findall(shown[form])]
+        listed = [line for line in shown[Form.BLOCKLIST].splitlines() if not line.startswith("#")]
+        values = {m.sample.value for m in some if m.good}
+        wrong += [f"line {line[:40]}" for line in listed if line not in values]
+        for form in (Form.MISP, Form.STIX):
+            json.loads(shown[form])
+            wrong += [f"not ASCII in {form}"] if not shown[form].isascii() else []
+
+    value = f"{len(hostile)} payloads in {len(results) * len(Form)} files, {len(wrong)} did anything"
+    ok = len(hostile) >= 500 and not wrong
+    trust.record("S7", PROPERTY, value=value, figure=FIGURE, ok=ok, part="the exports")
+    assert wrong == []
+    assert len(hostile) >= 500
+
+
+def test_no_payload_forges_a_line_of_the_log(
+    trust: Trust, hostile: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = hostile if trust.full else hostile[::8]
+    office = Office(tmp_path, count=len(some))
+    texts = iter(some)
+
+    async def look_up(name: str, s: Sample) -> Answer:
+        raise RuntimeError(next(texts, "spent"))
+
+    capsys.readouterr()
+    night = _finished(office.night(look_up, batch=1))
+    said = capsys.readouterr().out.splitlines()
+    strange = [
+        line for line in said if line.count("not analysed") != 1 or HIDDEN.search(COLOUR.sub("", line))
+    ]
+
+    value = f"{len(some)} payloads, {len(said)} lines, {len(strange)} of them forged"
+    ok = len(said) == len(some) == night.failed and not strange
+    trust.record("S7", PROPERTY, value=value, figure=FIGURE, ok=ok, part="the log")
+    assert strange == []
+    assert len(said) == len(some) == night.failed
