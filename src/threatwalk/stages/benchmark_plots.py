@@ -43,12 +43,12 @@ def budgets(worlds: Sequence[World], rows: Sequence[Mapping[str, Any]], path: Pa
         for policy, colour in _COLOURS.items():
             points = [point for point in _points(worlds, rows, policy, score) if point[0] > 0]
             axes.plot(*zip(*points, strict=True), color=colour, marker=".", label=policy) if points else None
-        if axes.has_data():
+        if axes.has_data():  # matplotlib warns of scales and legends of nothing
             axes.set_xscale("log")
+            axes.legend(fontsize="small")
         axes.set_xlabel("lookups, mean")
         axes.set_ylabel(score)
         axes.grid(alpha=0.2)
-    axes.legend(fontsize="small")
     save(figure, path)
 
 
