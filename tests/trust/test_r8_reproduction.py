@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.trust.conftest import Trust
-from tests.trust.pipeline import SMALL, clone, environment, metrics, outputs
+from tests.trust.pipeline import SHORT, SMALL, clone, environment, metrics, outputs
 
 PROPERTY = "reproduction"
 FIGURE = "`dvc repro` in two clean clones on the default corpus; CPU: equal hashes of datasets and metrics (no wall times inside)"
@@ -13,7 +13,7 @@ FIGURE = "`dvc repro` in two clean clones on the default corpus; CPU: equal hash
 
 @pytest.mark.timeout(590)
 def test_two_clean_clones_make_the_same(trust: Trust, tmp_path: Path) -> None:
-    goal, values = ("evaluate", {}) if trust.full else ("compile", SMALL)
+    goal, values = ("evaluate", SHORT) if trust.full else ("compile", SMALL)
     clones = [clone(tmp_path / name, values) for name in ("one", "other")]
 
     running = [
