@@ -75,8 +75,8 @@ def health(count: int, as_json: bool) -> None:
 
     Only lookups that left are counted, not answers of the archive. A night lasts from noon to noon UTC.
     """
-    from threatwalk.gate.nights import drifts
-    from threatwalk.gate.shapes import changed, shapes
+    from threatwalk.gate.shapes import drift as drift_of
+    from threatwalk.gate.shapes import shapes
 
     database = Settings.from_env().database
     states, forms = _healths(database), _read(database, shapes)
@@ -84,9 +84,7 @@ def health(count: int, as_json: bool) -> None:
         nights = list(by_night.items())
         breaker = states[name].breaker(datetime.now(UTC)) if name in states else "closed"
         for i, (night, one) in enumerate(nights[:count]):
-            earlier, form = nights[i + 1 :], forms.get(name, {})
-            drift = drifts(one, [older for _, older in earlier])
-            drift += changed(form.get(night, {}), [form[older] for older, _ in earlier if older in form])
+            drift = drift_of(night, by_night, forms.get(name, {}))
             if as_json:
                 figures = {"fill": one.fill, "latency_s": one.latency_s, "failing": one.failing}
                 counts = {"found": one.found, "empty": one.empty, "failed": one.failed, "odd": one.odd}

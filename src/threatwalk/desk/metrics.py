@@ -17,6 +17,7 @@ from threatwalk.desk.queue import OPEN, Queue
 from threatwalk.errors import UnavailableError
 from threatwalk.gate import breaker, quota
 from threatwalk.gate.nights import night_of, nights
+from threatwalk.gate.shapes import drift, shapes
 from threatwalk.sources import catalog
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ UNITS = {
     "threatwalk.analyses": ("1", "Analyses of this night, noon to noon UTC"),
     "threatwalk.lookups": ("1", "Lookups of this night that left, by source and outcome"),
     "threatwalk.lookup.time": ("s", "Mean time of a lookup this night, by source"),
+    "threatwalk.drift": (
+        "1",
+        "Things in which this night is unlike the nights before (sources health), by source",
+    ),
     "threatwalk.quota.left": ("1", "Requests that a source still allows, by span"),
     "threatwalk.breaker": ("1", "0 closed, 1 half-open, 2 open, by source"),
     "threatwalk.model.version": ("1", "The version that is champion"),
@@ -58,6 +63,7 @@ def metrics(engine: sa.Engine, now: datetime) -> Iterator[Metric]:
         StoreError: the database cannot be used.
     """
     yield from _queue(Queue(engine), now)
+    forms = shapes(engine)
     for source, by_night in nights(engine).items():
         one = by_night.get(night_of(now))
         if one is None:
@@ -67,6 +73,8 @@ def metrics(engine: sa.Engine, now: datetime) -> Iterator[Metric]:
             yield Metric("threatwalk.lookups", getattr(one, outcome), labels)
         if one.latency_s is not None:
             yield Metric("threatwalk.lookup.time", one.latency_s, (("source", source),))
+        unlike = drift(night_of(now), by_night, forms.get(source, {}))
+        yield Metric("threatwalk.drift", len(unlike), (("source", source),))
     yield from _quota(engine, now)
     for source, health in breaker.states(engine).items():
         yield Metric("threatwalk.breaker", _BREAKER[health.breaker(now)], (("source", source),))

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from threatwalk.gate import tables
 
 _KEEP_S = 10.0  # how long a count may wait in memory: what a killed process can lose
-_BEFORE = 14  # nights that one is held against
+BEFORE = 14  # nights that one is held against
 _ENOUGH = 20  # answers, below which a night says nothing
 
 _nights = sa.Table(
@@ -121,7 +121,7 @@ def drifts(newest: Night, before: Iterable[Night]) -> list[str]:
     """What is unlike the median of the nights before, in words; nothing where there were too few answers to tell."""
     if newest.lookups >= _ENOUGH and newest.failed == newest.lookups:
         return ["dead: every lookup failed"]
-    older = [one for one in before if one.lookups >= _ENOUGH][:_BEFORE]
+    older = [one for one in before if one.lookups >= _ENOUGH][:BEFORE]
     if newest.lookups < _ENOUGH or not older:
         return []
     said = []

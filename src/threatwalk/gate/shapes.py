@@ -13,13 +13,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from threatwalk.gate import tables
-from threatwalk.gate.nights import night_of
+from threatwalk.gate.nights import BEFORE, Night, drifts, night_of
 
 SAMPLE = 200  # answers of a source that one process looks at in a night
 _FIELDS = 300  # of one source that are counted in a night
 _DEPTH = 4
 _LONG = 60  # characters of a name that is a field's, not a value's
-_KEEP = timedelta(days=60)
+_KEEP = timedelta(days=30)
 _ENOUGH = 20  # answers, below which a night says nothing
 _USUAL, _GONE = (
     0.5,
@@ -147,3 +147,11 @@ def changed(newest: Shape, before: Iterable[Shape]) -> list[str]:
             more = f" and {len(tops) - _SAID} more" if len(tops) > _SAID else ""
             said.append(f"fields {what}: {', '.join(tops[:_SAID])}{more}")
     return said
+
+
+def drift(night: str, by_night: Mapping[str, Night], forms: Mapping[str, Shape]) -> list[str]:
+    """In what one source's night is unlike its nights before, in words: its figures and its fields."""
+    earlier = sorted((older for older in by_night if older < night), reverse=True)
+    figures = drifts(by_night[night], [by_night[older] for older in earlier])
+    before = [forms[older] for older in earlier[:BEFORE] if older in forms]
+    return figures + changed(forms.get(night, {}), before)

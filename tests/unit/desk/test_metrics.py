@@ -63,6 +63,7 @@ def test_every_figure_is_read_from_the_database(url: str) -> None:
     assert found['threatwalk.lookups{source="otx",outcome="found"}'] == 1
     assert found['threatwalk.lookups{source="otx",outcome="failed"}'] == 1
     assert found['threatwalk.lookup.time{source="otx"}'] == 3.0
+    assert found['threatwalk.drift{source="otx"}'] == 0
     assert found['threatwalk.quota.left{source="virustotal",span="day"}'] == 480
     assert found['threatwalk.breaker{source="otx"}'] == 2
     assert found['threatwalk.model.version{policy="selective"}'] == 7
