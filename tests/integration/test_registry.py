@@ -3,7 +3,9 @@
 import json
 import pickle
 import shutil
+import subprocess
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +93,8 @@ class Office:
         (folder / "data/evaluation/metrics.json").write_text(
             json.dumps({"threatwalk": {"reward": rewards["threatwalk"]}})
         )
+        (folder / "data/evaluation/report").mkdir()
+        (folder / "data/evaluation/report/index.html").write_text("<h1>Every policy</h1>")
         (folder / "data/evaluation/figure8.png").write_bytes(b"\x89PNG\r\n\x1a\n")
         (folder / "data/curves/threatwalk.csv").write_text("episodes,reward\n0,-0.5\n1000,0.1\n2000,\n")
         return folder
@@ -163,12 +167,27 @@ def test_a_run_is_kept_with_parameters_metrics_curve_and_hashes(office: Office) 
     assert run.data.metrics["curve/threatwalk/reward"] == 0.1
     assert (run.data.tags["dataset"], len(run.data.tags["dvc_lock"])) == ("d1", 64)
     assert run.inputs.dataset_inputs[0].dataset.digest == "d1"
+    shown = mlflow.MlflowClient(office.registry.uri).list_artifacts(version.run_id, "evaluation/report")
+    assert [file.path for file in shown] == ["evaluation/report/index.html"]
     assert [v.policy for v in office.registry.versions()] == ["threatwalk"]
     assert (version.filters, version.reward, office.registry.at(CHALLENGER)) == (
         FILTERS,
         0.42,
         office.registry.versions()[0],
     )
+
+
+def test_a_version_names_the_dataset_by_its_tag(office: Office) -> None:
+    folder = office.run("run-1")
+    for line in (
+        ["init", "--quiet"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--allow-empty", "-m", "x"],
+        ["tag", "dataset-night-1"],
+        ["tag", "of-somebody-else"],
+    ):
+        subprocess.run(["git", *line], cwd=folder, check=True)
+
+    assert office.registry.register(folder).tags["dataset_tag"] == "dataset-night-1"
 
 
 def test_a_version_holds_the_policy_and_nothing_that_could_be_unpickled(
@@ -430,11 +449,13 @@ def test_a_pickle_that_somebody_made_champion_is_never_opened(office: Office, tm
 def test_a_model_that_is_a_pickle_is_refused_by_mlflow_itself(office: Office, tmp_path: Path) -> None:
     import mlflow
 
-    class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        def predict(self, context, model_input):  # type: ignore[no-untyped-def] # MLflow reads hints
-            return model_input
+    with warnings.catch_warnings(action="ignore"):  # of hints that such a model should have
 
-    mlflow.pyfunc.save_model(tmp_path / "odd", python_model=Odd(), pip_requirements=["mlflow"])
+        class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+            def predict(self, context, model_input):  # type: ignore[no-untyped-def]
+                return model_input
+
+        mlflow.pyfunc.save_model(tmp_path / "odd", python_model=Odd(), pip_requirements=["mlflow"])
 
     with pytest.raises(mlflow.exceptions.MlflowException, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
         mlflow.pyfunc.load_model(str(tmp_path / "odd"))

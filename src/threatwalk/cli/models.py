@@ -151,9 +151,11 @@ def _version(version: "Version") -> dict[str, Any]:
         "filters": list(version.filters),
         "encoding": version.encoding,
         "dataset": version.dataset,
+        "dataset_tag": version.tags.get("dataset_tag"),
         "reward": version.reward,
         "aliases": list(version.aliases),
         "verdict": version.tags.get("verdict"),
+        "promoted": {name: version.tags.get(f"promoted_{name}") for name in ("by", "as", "at")},
     }
 
 

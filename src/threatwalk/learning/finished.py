@@ -58,6 +58,7 @@ class Finished:
             "filters": ",".join(manifest.get("filters", [])),
             "encoding": str(manifest.get("encoding", "")),
             "dataset": self.dataset,
+            "dataset_tag": _git(self.folder, "tag", "--points-at", "HEAD", "dataset-*").partition("\n")[0],
             "reward": "" if reward is None else repr(float(reward)),
             "key": self.tags()["key"] if policy == self.candidate else "",
         }
@@ -67,7 +68,7 @@ class Finished:
         lock = self.folder / "dvc.lock"
         known = {
             "dataset": self.dataset,
-            "git_commit": _commit(self.folder),
+            "git_commit": _git(self.folder, "rev-parse", "HEAD"),
             "dvc_lock": digest_of([lock]) if lock.exists() else "",
             "candidate": self.candidate,
             "folder": str(self.folder),
@@ -142,11 +143,13 @@ def digest_of(paths: Sequence[Path]) -> str:
     return whole.hexdigest()
 
 
-def _commit(folder: Path) -> str:
-    """The checked-out commit, empty where the folder is no git checkout."""
+def _git(folder: Path, *line: str) -> str:
+    """What git says of the checkout that `folder` is, empty where it is none."""
+    if not (folder / ".git").exists():
+        return ""
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607 - git of the PATH
+        done = subprocess.run(  # noqa: S603 - a fixed list, no shell
+            ["git", *line],  # noqa: S607 - git of the PATH
             cwd=folder,
             capture_output=True,
             text=True,
