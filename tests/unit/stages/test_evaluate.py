@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from threatwalk import params as parameters
+from threatwalk import promotion
 from threatwalk.errors import DataError, ModelError
 from threatwalk.learning import scored, stored
 from threatwalk.learning.baselines import Playbook
@@ -20,11 +22,12 @@ from threatwalk.stages import evaluate, evaluation_page, split
 from threatwalk.stages.ingest import run as ingest
 
 FILTERS = ("dns", "otx")
+FILE = Path(__file__).parents[3] / "params.yaml"
 
 
 @pytest.fixture
 def params() -> Params:
-    p = parameters.load(Path(__file__).parents[3] / "params.yaml")
+    p = parameters.load(FILE)
     return replace(
         p,
         filters=FILTERS,
@@ -136,6 +139,28 @@ def test_what_each_walk_scored_is_kept_for_the_gate(params: Params, compiled: Pa
     rows = {(row.policy, row.budget, row.audit): row for row in scored.load(tmp_path / "e/walks.parquet")}
     assert rows["playbook", 3, True].each["reward"].shape == (12,)
     assert set(rows["playbook", 3, True].group.tolist()) <= set(range(4))
+
+
+def test_a_champion_is_rated_on_the_very_walks_of_the_stage(
+    params: Params, compiled: Path, tmp_path: Path
+) -> None:
+    old = Playbook("playbook", (2,))
+    stored.save(old, tmp_path / "models", filters=FILTERS)
+    run(params, compiled, tmp_path, tmp_path / "models")
+    finished = tmp_path / "finished"
+    (finished / "data").mkdir(parents=True)
+    (finished / "data" / "compiled").symlink_to(compiled)
+    values = {"filters": list(FILTERS), "ingest.min_samples": 2, "evaluate.budgets": [3]}
+    raw = parameters.override(yaml.safe_load(FILE.read_text(encoding="utf-8")), values)
+    (finished / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+
+    [rated] = promotion.held_out(old, finished)
+
+    rows = {(row.policy, row.budget, row.audit): row for row in scored.load(tmp_path / "e/walks.parquet")}
+    here = rows["playbook", 3, True]
+    assert (rated.budget, rated.audit) == (3, True)
+    assert rated.group.tolist() == here.group.tolist()
+    assert rated.each["reward"].tolist() == here.each["reward"].tolist()
 
 
 def test_the_page_tells_the_table_and_holds_its_pictures(
