@@ -81,7 +81,7 @@ def open_run(run: Run, settings: Settings, *, project: Path, params: Path, value
             f"{project} is no git checkout; a dataset's history needs one: git init and commit first"
         )
     raw = override(yaml.safe_load(params.read_text(encoding="utf-8")), {**values, "corpus": "data/snapshot"})
-    with _alone(run):
+    with alone(run):
         _open(run, settings, project, raw)
 
 
@@ -143,7 +143,7 @@ def stage(run: Run, name: str) -> None:
     """Reproduce one stage of dvc.yaml; raises DataError where the stage fails."""
     if name not in STAGES:
         raise UsageError(f"no stage {name!r}; the stages are {', '.join(STAGES)}")
-    with _alone(run):
+    with alone(run):
         call(["dvc", "repro", "--single-item", name], _opened(run))
 
 
@@ -156,7 +156,7 @@ def publish(run: Run, *, project: Path) -> str:
     """
     folder = _opened(run)
     remote = datasets_remote(project)
-    with _alone(run):
+    with alone(run):
         call(["dvc", "push", "--quiet"], folder)
         call(["git", "add", "--force", "dvc.lock", "params.yaml", "data/snapshot.dvc"], folder)
         call(["git", "add", "--force", "data/reports/metrics.json", "data/evaluation/metrics.json"], folder)
@@ -205,7 +205,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _alone(run: Run) -> AbstractContextManager[None]:
+def alone(run: Run) -> AbstractContextManager[None]:
     """A task that Airflow started twice waits for itself: DVC would refuse the second one."""
     return _locked(run.folder.with_name(f".{run.name}.lock"))
 

@@ -15,6 +15,8 @@ from tests.trust.conftest import ROOT, Trust
 from tests.trust.pipeline import BIN, SMALL, environment
 
 from threatwalk import runs
+from threatwalk.archive import database
+from threatwalk.archive.ledger import Ledger
 from threatwalk.archive.store import Archive
 from threatwalk.errors import TemporaryError
 from threatwalk.learning import stored
@@ -104,6 +106,12 @@ class Installation:
             found["datasets"] = subprocess.run(
                 refs, cwd=self.home / "datasets.git", check=True, capture_output=True, text=True
             ).stdout
+        models = self.home / "mlflow" / "mlflow.db"
+        if models.exists():
+            from threatwalk.registry import Registry
+
+            found["models"] = repr(Registry(f"sqlite:///{models}", self.home).versions())
+            found["moves"] = repr(Ledger(database.engine(f"sqlite:///{self.home / 'threatwalk.db'}")).moves())
         return found
 
 
@@ -113,8 +121,11 @@ def hop(installation: Installation, number: int) -> list[list[str]]:
     return [["record", "--hop", str(number), "--source", share] for share in shares]
 
 
-def dataset() -> list[list[str]]:
-    return [["run", "open"], *(["run", "stage", stage] for stage in runs.STAGES), ["run", "publish"]]
+def model() -> list[list[str]]:
+    """The tasks of `retrain` and `promote`."""
+    stages = [["run", "stage", stage] for stage in runs.STAGES]
+    made = [["run", "open"], *stages, ["run", "publish"], ["run", "register"]]
+    return [*made, ["promote", "--judge"], ["promote"]]
 
 
 @pytest.mark.timeout(590)
@@ -128,7 +139,7 @@ def test_a_task_that_runs_twice_has_one_effect(trust: Trust, tmp_path: Path) -> 
         stored.save(Playbook("playbook", (1, 2)), tmp_path / "models", filters=tuple(SOURCES))
         analyze = ["analyze", "--policy", str(tmp_path / "models/playbook")]
         parts = [lambda: [["collect"]], lambda: hop(made, 1)]
-        parts += [lambda: hop(made, 2), dataset] if trust.full else []
+        parts += [lambda: hop(made, 2), model] if trust.full else []
         for part in [*parts, lambda: [analyze]]:
             for task in part():
                 both = [made.start(*task), made.start(*task)]

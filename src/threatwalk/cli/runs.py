@@ -66,8 +66,9 @@ def register(run_id: str) -> None:
     from threatwalk import promotion, runs
 
     settings = Settings.from_env()
-    with promotion.opened(settings) as (registry, ledger):
-        version = promotion.register(registry, ledger, runs.run_of(settings, run_id).folder)
+    run = runs.run_of(settings, run_id)
+    with runs.alone(run), promotion.opened(settings) as (registry, ledger):
+        version = promotion.register(registry, ledger, run.folder)
     click.echo(f"{version} is the challenger")
 
 
