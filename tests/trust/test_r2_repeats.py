@@ -97,8 +97,8 @@ class Installation:
             for path in (self.home / room).rglob("*")
             if path.is_file() and not any(part.startswith(".") for part in path.relative_to(self.home).parts)
         }
-        database = f"sqlite:///{self.home / 'threatwalk.db'}"
-        archive = Archive.open(database)
+        tables = f"sqlite:///{self.home / 'threatwalk.db'}"
+        archive = Archive.open(tables)
         found["archive"] = sha256("\n".join(map(repr, archive)).encode()).hexdigest()
         archive.close()
         refs = ["git", "for-each-ref", "--format=%(objectname) %(refname)"]
@@ -111,7 +111,7 @@ class Installation:
             from threatwalk.registry import Registry
 
             found["models"] = repr(Registry(f"sqlite:///{models}", self.home).versions())
-            found["moves"] = repr(Ledger(database.engine(f"sqlite:///{self.home / 'threatwalk.db'}")).moves())
+            found["moves"] = repr(Ledger(database.engine(tables)).moves())
         return found
 
 
