@@ -1,4 +1,4 @@
-"""Train both agents on toy reports with two processes; each writes what its networks came to, and how often it walked."""
+"""Train both agents on toy reports with several processes; each writes what its networks came to, and how often it walked."""
 
 import hashlib
 import sys
@@ -6,12 +6,11 @@ from pathlib import Path
 
 from tests.unit.learning.conftest import Toys
 
-from threatwalk.learning import lightning
 from threatwalk.learning.exam import Curve, Exam
+from threatwalk.learning.ranks import rank
 from threatwalk.params import changed, load
 
 VALUES = {
-    "train.devices": 2,
     "train.strategy": "ddp",
     "train.threatwalk.episodes": 2000,
     "train.threatwalk.environments": 16,
@@ -23,11 +22,14 @@ VALUES = {
 }
 
 
-def main(out: Path) -> None:
+def main(out: Path, processes: int, share: float = 1.0) -> None:
+    """`share` of the episodes: all of them teach something, a few show that the ranks agree."""
     from threatwalk.learning.learn_set import learn as learn_set
     from threatwalk.learning.selective.learn import learn as learn_selective
 
-    params = changed(load(Path(__file__).parents[2] / "params.yaml"), VALUES)
+    values = {name: int(v * share) if name.endswith("episodes") else v for name, v in VALUES.items()}
+    values["train.devices"] = processes
+    params = changed(load(Path(__file__).parents[2] / "params.yaml"), values)
     data = Toys(params).looks(40)
     exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=20, seed=0)
     for name, learn in (("threatwalk", learn_set), ("selective", learn_selective)):
@@ -39,8 +41,8 @@ def main(out: Path) -> None:
             for value in network.state_dict().values():
                 weights.update(value.numpy().tobytes())
         told = [weights.hexdigest(), *(f"{episode} {held_out}" for episode, _, held_out in curve.points[-1:])]
-        (out / f"{name}-{lightning.rank()}").write_text("\n".join(told), encoding="utf-8")
+        (out / f"{name}-{rank()}").write_text("\n".join(told), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:]))

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 def test_two_ranks_learn_the_same_from_each_others_walks(tmp_path: Path) -> None:
     settings = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "integration" / "ranks.py"), str(tmp_path)],
+        [sys.executable, str(ROOT / "tests" / "integration" / "ranks.py"), str(tmp_path), "2"],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,

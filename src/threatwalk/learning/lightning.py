@@ -2,18 +2,20 @@
 
 import logging
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor
 
 from threatwalk.learning.exam import Curve
+from threatwalk.learning.ranks import machines, rank
 from threatwalk.params import Train
 
 POINTS = 12  # of a learning curve
@@ -152,13 +154,17 @@ def trainer(
     """Over a loader that ends by itself. Small networks are fastest on one thread.
 
     `alone`: one process whatever train.devices says.
+
+    Raises:
+        ParamsError: torchrun started another number of processes than train.devices says.
     """
     torch.set_num_threads(1)
     for name in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)  # which devices there are, tips
     return pl.Trainer(
         accelerator="auto",
-        devices=1 if alone else train.devices,
+        devices=1 if alone else train.devices // machines(train.devices),
+        num_nodes=1 if alone else machines(train.devices),
         strategy="auto" if alone else train.strategy,
         max_epochs=epochs,
         callbacks=list(callbacks),
@@ -182,11 +188,17 @@ def fit(
         trainer.fit(module, train_dataloaders=loader, ckpt_path=known, weights_only=True)
 
 
-def share_gradients(trainer: pl.Trainer, weights: Iterable[torch.nn.Parameter]) -> None:
-    """Ranks practise on walks of their own and learn from each other's: the mean of all gradients."""
+def backward(module: pl.LightningModule, loss: Tensor, weights: Iterable[torch.nn.Parameter]) -> None:
+    """The loss's gradients; with several ranks, each with a loss of its own walks, the mean of theirs.
+
+    DDP's own exchange is left out: it would wait for weights of which a rank's lesson did not speak.
+    """
+    trainer, strategy = module.trainer, module.trainer.strategy
+    with strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext():
+        module.manual_backward(loss)
     if trainer.world_size > 1:
         for parameter in weights:
-            if parameter.grad is None:  # this rank's lesson did not speak of it, another's may
+            if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             torch.distributed.all_reduce(parameter.grad, op=torch.distributed.ReduceOp.SUM)
             parameter.grad /= trainer.world_size
@@ -199,8 +211,3 @@ def over_ranks(trainer: pl.Trainer, count: int, device: torch.device) -> int:
     total = torch.tensor(count, device=device)
     torch.distributed.all_reduce(total, op=torch.distributed.ReduceOp.SUM)
     return int(total)
-
-
-def rank() -> int:
-    """The number of this process among those that Lightning started, 0 for the first."""
-    return int(os.environ.get("LOCAL_RANK", "0"))

@@ -75,8 +75,7 @@ class SetQ(lightning.Practised):
         read = (torch.rand(_THINNED, lesson.words) > _UNREAD).numpy()
         for one, part in self._minibatches():
             optimizer.zero_grad()
-            self.manual_backward(self.loss(one, part, read))
-            lightning.share_gradients(self.trainer, self._weights)
+            lightning.backward(self, self.loss(one, part, read), self._weights)
             torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
             optimizer.step()
         self._keep_average()

@@ -140,6 +140,7 @@ def _train(policy: str, params: Params, compiled: Path, at: Path, say: Say) -> N
     train.one(
         policy, data, params, exam, models=at / "models", curves=at / "curves", aside=at / "aside", say=say
     )
+    train.forget(policy, data, params, aside=at / "aside")
 
 
 def _tested(name: str, params: Params, compiled: Path, at: Path) -> Iterator[Scored]:

@@ -1,7 +1,6 @@
 """Train: practise on the compiled training part; store every policy, and the curves of learning."""
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from threatwalk.errors import DataError, ParamsError
 from threatwalk.learning import baselines, choice, playbooks, stored, tabular
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Curve, Exam, Say
+from threatwalk.learning.ranks import rank
 from threatwalk.params import Params
 
 EXAM = 300  # held-out walks of a curve's point
@@ -46,7 +46,7 @@ def run(
             f"{compiled} has no report to train on: give the corpus more reports, or the split a smaller test"
         )
     exam = Exam(data, "valid", walk=params.walk, reward=params.reward, most=EXAM, seed=params.seed)
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # started by Lightning to help the first process
+    if rank() != 0:  # started to help the first process
         for name in params.train.policies:
             if name in TOGETHER:
                 TOGETHER[name](data, params, exam, Curve(name), say, _aside(aside, name, data, params))
@@ -60,6 +60,8 @@ def run(
     for policy in (*baselines.fixed(len(data.filters), params.seed), *playbooks.fitted(data, params)):
         stored.save(policy, models, filters=data.filters)
     say(f"playbooks: fitted in {time.monotonic() - started:.0f} s")
+    for name in params.train.policies:  # not sooner: a call that was killed goes on from every policy's end
+        forget(name, data, params, aside=aside)
 
 
 def loaded(compiled: Path, params: Params) -> Dataset:
@@ -79,7 +81,7 @@ def one(
     aside: Path,
     say: Say,
 ) -> None:
-    """Train and store one policy, and the curve of its learning."""
+    """Train and store one policy, and the curve of its learning; it stays aside until it is forgotten."""
     started = time.monotonic()
     curve, unfinished = Curve(name), _aside(aside, name, data, params)
     aside.mkdir(parents=True, exist_ok=True)
@@ -89,9 +91,13 @@ def one(
         policy = ALONE[name](data, params, exam, curve, say)
     stored.save(policy, models, filters=data.filters)
     curve.write(curves)
-    for file in aside.glob(f"{unfinished.name}*"):
-        file.unlink()
     say(f"{name}: trained in {time.monotonic() - started:.0f} s")
+
+
+def forget(name: str, data: Dataset, params: Params, *, aside: Path) -> None:
+    """Remove what was put aside of one policy."""
+    for file in aside.glob(f"{_aside(aside, name, data, params).name}*"):
+        file.unlink()
 
 
 def _aside(folder: Path, name: str, data: Dataset, params: Params) -> Path:

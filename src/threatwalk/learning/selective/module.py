@@ -38,8 +38,7 @@ class Selective(lightning.Practised):
         if lesson.keeping is not None:
             loss = loss + self.belief_error(lesson.keeping)
         optimizer.zero_grad()
-        self.manual_backward(loss)
-        lightning.share_gradients(self.trainer, self._weights)
+        lightning.backward(self, loss, self._weights)
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
         optimizer.step()
         self._keep_average()
