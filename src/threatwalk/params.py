@@ -127,6 +127,7 @@ class SetQ:
     width: int
     pairs: bool
     members: int
+    doubt: float
     exploration: float
 
 

@@ -53,6 +53,7 @@ def prepared(
         width=how.width,
         members=how.members,
         pairs=how.pairs,
+        doubt=how.doubt,
     )
     module = SetQ(
         net, lr=how.lr, episodes=how.episodes, passes=how.passes, minibatch=how.minibatch, replay=how.replay

@@ -4,6 +4,7 @@ Several small networks, the members, look at the same; their mean decides. Where
 member remembers other accidents of them, and what they agree on is what holds for the next campaign.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -97,18 +98,34 @@ class Member(nn.Module):
 
 
 class SetNet(nn.Module):
-    """The mean of its members."""
+    """The mean of its members, less `doubt` times how far they lie apart.
 
-    def __init__(self, *, words: int, filters: int, width: int, members: int, pairs: bool = True) -> None:
+    The best of 2,047 mappings is likely one that is overrated. Where members differ nothing is known, and larger
+    mappings, sums of more coefficients, are the more in doubt.
+    """
+
+    def __init__(
+        self, *, words: int, filters: int, width: int, members: int, pairs: bool = True, doubt: float = 0
+    ) -> None:
         super().__init__()
         made = [Member(words=words, filters=filters, width=width, pairs=pairs) for _ in range(members)]
         self.members = nn.ModuleList(made)
+        self.doubt = doubt
 
     def each(self, bags: Bags, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
         """What each member says: coefficients of (immediate gain, discounted future).  2 x (B, width)"""
         return [cast("Member", member).of_bags(bags, counts) for member in self.members]
 
+    def agreed(self, said: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """What they say together of (immediate gain, discounted future).  2 x (B, width)"""
+        now, then = (self._together(torch.stack(part)) for part in zip(*said, strict=True))
+        return now, then
+
+    def _together(self, said: Tensor) -> Tensor:
+        mean = said.mean(dim=0)
+        return mean - self.doubt * said.std(dim=0, unbiased=False) if self.doubt else mean
+
     def forward(self, pooled: Tensor, counts: Tensor) -> Tensor:
         """Coefficients of Q.  (B, P, V), (B, C) -> (B, width)"""
-        said = [now + then for now, then in (member(pooled, counts) for member in self.members)]
-        return torch.stack(said).mean(dim=0)
+        now, then = self.agreed(member(pooled, counts) for member in self.members)
+        return now + then

@@ -60,9 +60,8 @@ class SetQ(lightning.Practised):
     def _said(self, net: SetNet, seen: Observation) -> tuple[Floats, Floats]:
         everything = np.ones((1, seen.known), dtype=np.bool_)
         bags = Bags.of(seen.pools, np.arange(len(seen.pools)), everything, self.device)
-        said = net.each(bags, torch.from_numpy(seen.counts).to(self.device))
-        now, then = (torch.stack(part).mean(dim=0).cpu().numpy() for part in zip(*said, strict=True))
-        return now, then
+        now, then = net.agreed(net.each(bags, torch.from_numpy(seen.counts).to(self.device)))
+        return now.cpu().numpy(), then.cpu().numpy()
 
     def on_train_epoch_start(self) -> None:
         self._recent.clear()  # a stretch needs nothing but what a checkpoint holds

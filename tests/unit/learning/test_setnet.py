@@ -69,3 +69,15 @@ def test_joined_pools_are_those_of_all_parts(pools: Pools) -> None:
     twice = Pools.joined([pools, pools]).dense(WORDS)
 
     assert np.array_equal(twice, np.concatenate([pools.dense(WORDS)] * 2))
+
+
+def test_what_members_differ_about_counts_less_where_there_is_doubt(net: SetNet, pools: Pools) -> None:
+    bags = Bags.of(pools, np.arange(WALKS), ALL, torch.device("cpu"))
+    said = [torch.stack(part) for part in zip(*net.each(bags, counts()), strict=True)]
+    by_rows = torch.from_numpy(pools.dense(WORDS)), counts()
+    mean = net(*by_rows)
+    net.doubt = 2
+
+    apart = torch.stack([(part[0] - part[1]).abs() / 2 for part in said]).sum(dim=0)
+    assert apart.min() > 0  # of two members: half of what lies between them
+    assert torch.allclose(net(*by_rows), mean - 2 * apart, atol=1e-6)
