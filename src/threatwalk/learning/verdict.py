@@ -96,10 +96,12 @@ def verdict(
         for role, names in ((BEST_PLAYBOOK, PLAYBOOKS), (ALL, EVERYTHING))
         if (best := max(filter(reward.__contains__, names), key=reward.__getitem__, default=None))
     )
+    groups = int(known[candidate][own].group.max()) + 1  # those of all: other walks are refused below
+    draws = resampled.draws(groups, params.evaluate.bootstrap, params.seed)
     duels: dict[str, tuple[Duel, ...]] = {}
     for name in (candidate, *able):
         rivals = held if name in {*PLAYBOOKS, *EVERYTHING} else (*held, *simple)
-        duels[name] = tuple(_duels(known[name], rivals, own, params))
+        duels[name] = tuple(_duels(known[name], rivals, draws, own, params))
         if all(duel.holds for duel in duels[name]):
             break
     else:
@@ -139,13 +141,14 @@ def _by_policy(rows: Sequence[Scored], called: str | None = None) -> dict[str, d
     return known
 
 
-def _duels(mine: Walks, rivals: Sequence[tuple[str, str, Walks]], own: int, params: Params) -> Iterator[Duel]:
+def _duels(
+    mine: Walks, rivals: Sequence[tuple[str, str, Walks]], draws: resampled.Floats, own: int, params: Params
+) -> Iterator[Duel]:
     for role, rival, theirs in rivals:
         for budget, one in sorted(mine.items()):
             other = theirs.get(budget)
             if other is None or not np.array_equal(one.group, other.group):
                 raise DataError(f"{rival} was not evaluated on the same walks with {budget} lookups")
-            draws = resampled.draws(int(one.group.max()) + 1, params.evaluate.bootstrap, params.seed)
             rewards = one.each["reward"], other.each["reward"]
             told = resampled.interval(resampled.mean(draws, one.group, rewards[0] - rewards[1]))
             gain, low, high = (math.nan if end is None else end for end in told.values())
