@@ -1,6 +1,7 @@
 """The web desk by HTTP: what its pages and its REST do, and what they refuse."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -319,3 +320,16 @@ def test_the_desk_is_loaded_without_torch_and_mlflow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert not {"torch", "mlflow", "numba", "airflow"} & set(json.loads(done.stdout))
+
+
+def test_the_plugin_alone_loads_next_to_nothing(tmp_path: Path) -> None:
+    """Each task of Airflow loads it."""
+    code = "import threatwalk.desk.web.plugin, sys, json; print(json.dumps(sorted(sys.modules)))"
+    env = os.environ | {"AIRFLOW_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert (
+        not {"threatwalk.desk.actions", "threatwalk.desk.web.app", "stix2", "airflow.api_fastapi.app"}
+        & loaded
+    )

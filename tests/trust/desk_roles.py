@@ -21,8 +21,9 @@ from tests.unit.desk.conftest import World, walked
 from threatwalk.archive import database
 from threatwalk.desk.queue import Wanted
 from threatwalk.desk.rights import EVERYTHING, Person
-from threatwalk.desk.web.plugin import PREFIX, _desk
-from threatwalk.desk.web.plugin import ThreatwalkPlugin as Plugin
+from threatwalk.desk.web.login import app as desk_behind_login
+from threatwalk.desk.web.login import desk as opened_desk
+from threatwalk.desk.web.plugin import PREFIX
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 
@@ -88,7 +89,7 @@ class Asker:
             role: get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=role, role=role, teams=None))
             for role in ROLES
         }
-        self.desk = _desk()
+        self.desk = opened_desk()
         self.engine = self.desk.queue._engine
         self.rows: list[dict[str, Any]] = []
 
@@ -146,7 +147,7 @@ class Asker:
 def routes() -> Iterator[tuple[str, frozenset[str]]]:
     """Every path of the desk and its methods, as the mounted app has them."""
     found: dict[str, set[str]] = {}
-    for route in Plugin.fastapi_apps[0]["app"].routes:
+    for route in desk_behind_login().routes:
         found.setdefault(route.path, set()).update(route.methods)
     for path, methods in found.items():
         yield path, frozenset(methods)

@@ -1,59 +1,41 @@
-"""The desk inside Airflow: mounted at `/threatwalk`, with a page in the side bar, behind Airflow's own login.
+"""The desk inside Airflow: mounted at `/threatwalk`, with a page in the side bar.
 
-Airflow mounts a plugin's app without any login check. Ours asks its auth manager about every request: who this is,
-and which of the desk's rights this person's role in Airflow gives (`desk.rights` has the table). Whatever goes wrong
-on the way lets nobody in.
+Every process of Airflow loads its plugins, each task's too, and the desk takes a second of that: it is made when the
+first request comes, behind Airflow's own login (`login.py`).
 """
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
-from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
-from airflow.plugins_manager import AirflowPlugin
-from fastapi import HTTPException, Request
-from starlette.concurrency import run_in_threadpool
+import asyncio
+from functools import cache
+from typing import TYPE_CHECKING
 
-from threatwalk.desk.actions import Actions, opened
-from threatwalk.desk.rights import Person, Right
-from threatwalk.desk.web.app import desk_app
-from threatwalk.params import load
-from threatwalk.settings import Settings, params_file
+from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import Receive, Scope, Send
 
 PREFIX = "/threatwalk"
-DAG = "analyze"
 
 
-async def admit(request: Request) -> Person | None:
-    """The person whose token or cookie Airflow knows; None: nobody."""
-    try:
-        user = await get_user(request, None, await bearer_scheme(request))
-    except HTTPException:
-        return None
-    return await run_in_threadpool(_person, user)
+@cache
+def _app() -> "FastAPI":
+    from threatwalk.desk.web.login import app  # noqa: PLC0415 - see above
+
+    return app()
 
 
-def _person(user: BaseUser) -> Person:
-    manager, dag = get_auth_manager(), DagDetails(id=DAG)
-    may_trigger = manager.is_authorized_dag(
-        method="POST", access_entity=DagAccessEntity.RUN, details=dag, user=user
-    )
-    has = {
-        Right.READ: manager.is_authorized_dag(method="GET", details=dag, user=user),
-        Right.QUEUE: may_trigger,
-        Right.DECIDE: may_trigger,
-        Right.LOOSEN: manager.is_authorized_connection(method="PUT", user=user),
-    }
-    return Person(user.get_name(), frozenset(right for right, given in has.items() if given))
+class Mounted:
+    """The desk as an ASGI app."""
 
-
-def _desk() -> Actions:
-    return opened(Settings.from_env(), load(params_file()))
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        app = await asyncio.to_thread(_app)
+        await app(scope, receive, send)
 
 
 class ThreatwalkPlugin(AirflowPlugin):
     name = "threatwalk"
     fastapi_apps = [  # noqa: RUF012 - as Airflow declares it
-        {"name": "threatwalk desk", "app": desk_app(admit, _desk), "url_prefix": PREFIX}
+        {"name": "threatwalk desk", "app": Mounted(), "url_prefix": PREFIX}
     ]
     external_views = [  # noqa: RUF012
         {
