@@ -12,7 +12,7 @@ from pathlib import Path
 from threatwalk import params as parameters
 from threatwalk.analysis.shadow import Shadow
 from threatwalk.archive.ledger import By, Ledger, Move
-from threatwalk.errors import DataError, ModelError, NoChampionError, UsageError
+from threatwalk.errors import DataError, ModelError, NoChampionError, StoreError, UsageError
 from threatwalk.learning import scored
 from threatwalk.learning.finished import WALKS
 from threatwalk.learning.policy import Policy
@@ -325,7 +325,13 @@ def _move(
 def _evaluation(registry: Registry, challenger: Version) -> tuple[Sequence[Scored], dict[str, str]]:
     """What the held-out walks of the challenger's run scored, and the digests of its stored policies."""
     with tempfile.TemporaryDirectory() as scratch:
-        walks = registry.artifact(challenger.run_id, f"evaluation/{WALKS}", Path(scratch))
+        try:
+            walks = registry.artifact(challenger.run_id, f"evaluation/{WALKS}", Path(scratch))
+        except StoreError as err:
+            raise DataError(
+                f"the run of {challenger} in MLflow lacks evaluation/{WALKS}, which older versions did not write: "
+                "evaluate and register it again, or train anew"
+            ) from err
         models = registry.artifact(challenger.run_id, "models.json", Path(scratch)).read_text("utf-8")
         try:
             return scored.load(walks), {name: fact["digest"] for name, fact in json.loads(models).items()}

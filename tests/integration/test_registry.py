@@ -378,6 +378,15 @@ def test_nobody_is_champion_before_the_first_promotion(office: Office) -> None:
         office.champion()
 
 
+def test_a_run_that_tells_only_means_cannot_be_judged(office: Office) -> None:
+    folder = office.run("run-1")
+    (folder / "data/evaluation/walks.parquet").unlink()
+    office.registry.register(folder)
+
+    with pytest.raises(DataError, match=r"lacks evaluation/walks\.parquet"):
+        office.promote()
+
+
 def test_there_must_be_a_challenger_to_promote(office: Office) -> None:
     with pytest.raises(DataError, match="no challenger"):
         office.promote()
