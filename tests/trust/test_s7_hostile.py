@@ -228,7 +228,7 @@ def test_no_payload_runs_or_becomes_a_link_on_any_page(
     trust: Trust, visitor: Visitor, desk: Actions, results: list[int], hostile: list[str]
 ) -> None:
     rows = desk.listing.page(Sought(), limit=10_000)
-    step = 1 if trust.full else max(1, len(rows) // 25)
+    step = max(1, len(rows) // (150 if trust.full else 25))
     for before in [None, *(one.id for one in rows[99::100])]:
         visitor.go(f"/?before={before}" if before else "/")
     for one in rows[::step]:
@@ -244,7 +244,7 @@ def test_no_payload_runs_or_becomes_a_link_on_any_page(
         "/?state=<script>document.title='owned'</script>",
     ):
         visitor.go(path)
-    for text in hostile[:: 1 if trust.full else 25]:
+    for text in hostile[:: 5 if trust.full else 25]:
         visitor.go("/?" + urlencode({"text": text.encode("utf-8", "replace")[:400], "run": '"><b>'}))
 
     value = f"{len(hostile)} payloads on {visitor.seen} pages, {len(visitor.wrong)} did anything"
@@ -318,7 +318,7 @@ def test_no_payload_is_a_formula_a_link_or_a_line_in_any_export(
 def test_no_payload_forges_a_line_of_the_log(
     trust: Trust, hostile: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    some = hostile if trust.full else hostile[::8]
+    some = hostile[:: 2 if trust.full else 8]
     office = Office(tmp_path, count=len(some))
     texts = iter(some)
 
