@@ -241,16 +241,15 @@ def settle(registry: Registry, ledger: Ledger) -> None:
     moves = ledger.moves()
     known = moves[-1].to_version if moves else None
     if champion and champion.number != known:
-        ledger.write(
-            who="unknown",
-            by=By.HAND,
-            from_version=known,
-            to_version=champion.number,
-            policy=champion.policy,
-            reason="the alias was moved in MLflow, without the gate",
-            done=True,
-        )
-        moves = ledger.moves()
+
+        def sight() -> tuple[int, str] | None:
+            now = registry.at(CHAMPION)
+            return (now.number, now.policy) if now else None
+
+        ledger.by_hand(sight, "the alias was moved in MLflow, without the gate")
+        moves, champion = ledger.moves(), registry.at(CHAMPION)
+        if not moves or not champion or not moves[-1].done or moves[-1].to_version != champion.number:
+            return  # it moves at this very moment: the next one who looks will see
     if champion and champion.tags.get("promoted_at") != _moment(moves[-1]):
         last = moves[-1]
         told = {"promoted_by": last.who, "promoted_as": last.by.value, "promoted_because": last.reason}

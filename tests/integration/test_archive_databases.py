@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from threatwalk.archive.ledger import By, Ledger
 from threatwalk.archive.snapshot import snapshot
 from threatwalk.archive.store import Archive, Entry, Stored
 from threatwalk.errors import StoreError
@@ -108,3 +110,19 @@ def test_a_server_that_is_gone_is_said_in_one_line(postgres_server: str) -> None
 def test_a_database_that_does_not_exist_is_named(postgres_server: str) -> None:
     with pytest.raises(StoreError, match='database "nowhere" does not exist'):
         Archive.open(f"{postgres_server}/nowhere")
+
+
+def test_a_move_by_hand_that_many_see_at_once_is_entered_once(database_url: str) -> None:
+    def see(_: int) -> None:
+        ledger = Ledger.open(database_url)
+        ledger.by_hand(lambda: (2, "selective"), "moved in MLflow")
+        ledger.close()
+
+    Ledger.open(database_url).close()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(see, range(16)))
+
+    ledger = Ledger.open(database_url)
+    moves = ledger.moves()
+    ledger.close()
+    assert [(move.by, move.to_version) for move in moves] == [(By.HAND, 2)]

@@ -82,7 +82,41 @@ class Ledger:
         done: bool = False,
     ) -> int:
         """Write a move down; returns its id."""
-        row: dict[str, Any] = {
+        row = self._row(who, by, from_version, to_version, policy, reason, done=done)
+        with database.transaction(self._engine) as connection:
+            return int(
+                connection.execute(promotions.insert().values(row).returning(promotions.c.id)).scalar_one()
+            )
+
+    def by_hand(self, sight: Callable[[], tuple[int, str] | None], reason: str) -> None:
+        """Enter as moved by hand what `sight` says the alias points to (version and policy), unless the newest move led there.
+
+        `sight` is called while nobody else can write a move: several who see it at once enter it once, and a promotion
+        that is under way is not taken for a hand's.
+        """
+        with database.transaction(self._engine) as connection:
+            if self._engine.dialect.name == "postgresql":
+                connection.execute(sa.text("LOCK TABLE promotions IN SHARE ROW EXCLUSIVE MODE"))
+            newest = sa.select(promotions).order_by(promotions.c.id.desc()).limit(1)
+            last, now = connection.execute(newest).first(), sight()
+            if now is None or (last is not None and (not last.done or last.to_version == now[0])):
+                return
+            known = None if last is None else last.to_version
+            row = self._row("unknown", By.HAND, known, *now, reason, done=True)
+            connection.execute(promotions.insert().values(row))
+
+    def _row(
+        self,
+        who: str,
+        by: By,
+        from_version: int | None,
+        to_version: int,
+        policy: str,
+        reason: str,
+        *,
+        done: bool,
+    ) -> dict[str, Any]:
+        return {
             "at_us": (self._clock() - _EPOCH) // timedelta(microseconds=1),
             "who": who,
             "by": by.value,
@@ -92,10 +126,6 @@ class Ledger:
             "reason": reason,
             "done": done,
         }
-        with database.transaction(self._engine) as connection:
-            return int(
-                connection.execute(promotions.insert().values(row).returning(promotions.c.id)).scalar_one()
-            )
 
     def close_move(self, id: int) -> None:  # noqa: A002
         """The alias has moved."""

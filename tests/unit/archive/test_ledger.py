@@ -37,3 +37,17 @@ def test_only_an_open_move_can_be_struck_out() -> None:
     book.drop(struck)
 
     assert [move.id for move in book.moves()] == [kept]
+
+
+def test_what_a_hand_moved_is_entered_once_and_never_while_a_move_is_under_way() -> None:
+    book = ledger()
+    for _ in range(2):
+        book.by_hand(lambda: (2, "p"), "seen")
+    book.by_hand(lambda: None, "there is no champion")
+    under_way = book.write(who="a", by=By.GATE, from_version=2, to_version=3, policy="p", reason="")
+    book.by_hand(lambda: (4, "p"), "seen too early")
+    book.close_move(under_way)
+    book.by_hand(lambda: (4, "p"), "seen")
+
+    moves = [(move.by, move.from_version, move.to_version, move.done) for move in book.moves()]
+    assert moves == [(By.HAND, None, 2, True), (By.GATE, 2, 3, True), (By.HAND, 3, 4, True)]
