@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.integration.writers import measure
+
 from threatwalk.archive import database
 from threatwalk.desk.queue import Queue, State, Wanted
 from threatwalk.sample import Kind, Sample
@@ -69,6 +71,13 @@ def test_what_a_killed_worker_held_is_analysed_by_another(database_url: str, tmp
     assert finished(tmp_path / "log") == list(range(1, 21))
     assert sorted(one.attempts for one in queue.list()) == [1] * 13 + [2] * 7
     queue.close()
+
+
+def test_workers_that_share_queue_and_archive_lose_and_double_nothing(database_url: str) -> None:
+    told = measure(database_url, 4, seconds=1.0, queued=400)
+
+    assert told["indicators_a_second"] > 0
+    assert (told["lost"], told["answers_lost"], told["busy"]) == (0, 0, 0)
 
 
 ADDER = """
