@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from threatwalk.bench.row import Row, at_least, over
-from threatwalk.learning import factored, lightning, pooling
+from threatwalk.learning import lightning, pooling
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.learn_set import Learning, prepared, words_of
 from threatwalk.learning.observe import Lexicon, Vocabulary
@@ -141,7 +141,7 @@ def bare(lesson: Lesson, how: How, filters: int, seconds: float) -> float:
     """
     member = Member(words=lesson.words, filters=filters, width=how.width, pairs=how.pairs)
     learning = _products(member, lesson, min(how.minibatch, len(lesson)), len(lesson.terms))
-    acting = _products(member, lesson, how.environments, 1 << filters if filters <= factored.EXACT else 0)
+    acting = _products(member, lesson, how.environments, 0)  # the best mapping is found without a product
     updates = how.passes * len(lesson) // min(how.minibatch, len(lesson))
     times, begin = 0, process_time()
     while process_time() - begin < seconds or not times:
