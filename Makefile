@@ -9,7 +9,7 @@ export AIRFLOW_PORT ?= 8080
 export MLFLOW_PORT ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo real test trust check audit lock clean
+.PHONY: help install demo real test trust bench check audit lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ test: ## everything that a change must pass
 trust: install ## what is promised, measured in full form: make trust ROWS='R3 S4' (var/trust.json)
 	@scripts/system-packages
 	@$(BIN)/python scripts/trust $(ROWS)
+
+bench: install ## every figure of speed and skill with its goal; goes on where it was (var/bench/rows)
+	@$(BIN)/threatwalk bench all
 
 check: install ## the fast part of it: format, lint, types, layers
 	@scripts/check

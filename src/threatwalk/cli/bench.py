@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from threatwalk.cli.options import params_option
-from threatwalk.params import Params
-from threatwalk.settings import Settings
+from threatwalk.cli.options import params_option, values
+from threatwalk.params import Params, load
+from threatwalk.settings import Settings, params_file
 
 if TYPE_CHECKING:
     from threatwalk.bench.row import Row
@@ -147,6 +147,47 @@ def learning(
         say=_say,
     )
     _show(shown, as_json=as_json)
+
+
+@bench.command("all")
+@click.option(
+    "--figure",
+    "figures",
+    type=click.Choice((*_SOURCES, *_REPORTS, *_LEARNING)),
+    multiple=True,
+    help="Measure this one anew; repeatable.",
+)
+@click.option("--again", is_flag=True, help="Measure all anew.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Where rows are kept; default: THREATWALK_HOME/bench/rows."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each row.")
+def all_(figures: tuple[str, ...], again: bool, out: Path | None, as_json: bool) -> None:
+    """All figures of the three, each in a process of its own; goes on where it was.
+
+    Rows are kept in a file for each figure and measured again only where code or parameters have changed. A figure may
+    take half an hour; rates want two cores for themselves, and progress on stderr tells the load.
+    """
+    from threatwalk.bench.kept import by_command, kept
+    from threatwalk.cli.benchmark import STUDY, folder_of
+    from threatwalk.stages.benchmark import TABLE
+
+    table = folder_of(STUDY) / TABLE
+    learned = table.read_text("utf-8") if table.exists() else ""
+    home = Settings.from_env().home / "bench"
+    peers = [str((home / name).exists()) for name in ("bin", "sb3")]  # what scripts/peers makes
+    for group, every in (("sources", _SOURCES), ("reports", _REPORTS), ("learning", _LEARNING)):
+        wanted = [figure for figure in every if figure in figures] if figures else list(every)
+        rows = kept(
+            group,
+            wanted,
+            by_command,
+            changes=[repr(load(params_file(), values())), *peers, learned if group == "learning" else ""],
+            folder=out or home / "rows",
+            again=again or bool(figures),
+            say=_say,
+        )
+        _show(rows, as_json=as_json)
 
 
 def _say(text: str) -> None:
