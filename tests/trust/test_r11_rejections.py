@@ -45,7 +45,7 @@ class Registered:
         self.office.register("run-1")
         self.office.promote()
         rewards = {"threatwalk": 0.6, "playbook": 0.2, "stop": 0.1, "oracle": 0.8}
-        self.office.register("run-2", rewards, dataset="d2")
+        self.office.register("run-2", rewards, dataset="d2", actions=(3, 5))
         assert self.office.judge().winner, "there must be a move to reject"
 
     def play(self, name: str, runs: Runs) -> list[str]:
