@@ -38,8 +38,8 @@ class Memory:
     def add(self, lived: Transitions) -> None:
         """The oldest make room."""
         at = (self._added + np.arange(len(lived.column))) % len(self._kept.column)
-        for kept, new in zip(self._kept, lived, strict=True):
-            kept[at] = new
+        for name in Transitions._fields:
+            getattr(self._kept, name)[at] = getattr(lived, name)
         self._added += len(at)
 
     def sample(self, shape: tuple[int, ...], rng: np.random.Generator) -> Transitions:
