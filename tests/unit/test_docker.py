@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,7 +16,8 @@ from threatwalk.cli.metrics import ENDPOINTS, metrics
 from threatwalk.errors import SettingsError
 
 ROOT = Path(__file__).parents[2]
-COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text(encoding="utf-8"))
+COMPOSE_TEXT = (ROOT / "docker/compose.yaml").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 BIN = Path(sys.executable).parent
 
 
@@ -46,6 +49,59 @@ def test_no_password_stands_in_the_compose_file() -> None:
         for name, value in service.get("environment", {}).items():
             if "PASSWORD" in name or "SECRET" in name or "KEY" in name:
                 assert str(value).startswith("/run/secrets/"), name
+
+
+def secrets_read(service: dict[str, Any]) -> dict[str, str]:
+    """Variable to secret, of those that `docker/entrypoint` reads from a file."""
+    variables = service.get("environment", {}).items()
+    return {
+        name.removesuffix("_FILE"): Path(value).name for name, value in variables if name.endswith("_FILE")
+    }
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_a_service_is_given_the_secrets_that_it_reads_and_no_other(name: str) -> None:
+    service = COMPOSE["services"][name]
+    if "environment" in service:
+        assert set(service["secrets"]) == set(secrets_read(service).values())
+
+
+def test_every_secret_is_made_by_the_line_that_says_how() -> None:
+    made = re.search(r"for s in ([a-z0-9_ ]+); do openssl", COMPOSE_TEXT)
+
+    assert made is not None
+    assert set(made[1].split()) == set(COMPOSE["secrets"])
+
+
+def test_mlflow_asks_for_a_login_that_everybody_who_needs_it_has() -> None:
+    server = COMPOSE["services"]["mlflow"]
+    read = secrets_read(server)
+
+    assert server["environment"]["MLFLOW_AUTH"] == "basic"
+    assert read["MLFLOW_FLASK_SERVER_SECRET_KEY"] not in {
+        "mlflow",
+        *secrets_read(COMPOSE["services"]["worker"]).values(),
+    }
+    for name in ("airflow-api", "worker", "gpu-trainer", "metrics"):
+        client = COMPOSE["services"][name]
+        assert client["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+        assert client["environment"]["MLFLOW_TRACKING_USERNAME"] == "admin"
+        assert secrets_read(client)["MLFLOW_TRACKING_PASSWORD"] == read["MLFLOW_AUTH_ADMIN_PASSWORD"]
+
+
+def test_no_failure_of_the_first_start_is_hidden() -> None:
+    script = COMPOSE["services"]["airflow-init"]["command"][-1]
+
+    assert re.search(r"\|\||;", script) is None
+    assert script.startswith("airflow db migrate && ")
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_a_check_that_needs_a_password_reads_it_as_the_service_does(name: str) -> None:
+    """Docker runs a health check beside the entrypoint, not below it."""
+    check = COMPOSE["services"][name].get("healthcheck", {}).get("test", [])
+    if re.search(r"^CMD(-SHELL)? (docker/entrypoint )?(airflow|celery|threatwalk) ", " ".join(check)):
+        assert check[1].startswith("docker/entrypoint")
 
 
 def test_the_trainer_has_four_devices() -> None:
