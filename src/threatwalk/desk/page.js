@@ -7,6 +7,8 @@
   const why = document.getElementById("why");
   const ROW = 20, GUTTER = 96, TOP = 10, CHAR = 7.25;
   const limit = walk.nodes.length > 120 ? 6 : 14;
+  const large = walk.nodes.length > 400;
+  const ROWS = 240; // of a large walk, about as many as are drawn before anybody unfolds or seeks anything
   const SVG = "http://www.w3.org/2000/svg";
 
   // children of a sample, in bunches: one for each source that led from it in one step
@@ -15,10 +17,31 @@
     if (node.parent === null) return;
     const own = bunches[node.parent];
     let bunch = own.find((b) => b.filter === node.filter && b.column === node.column);
-    if (!bunch) own.push((bunch = { filter: node.filter, column: node.column, nodes: [], open: false }));
+    if (!bunch) own.push((bunch = { filter: node.filter, column: node.column, nodes: [], open: false, first: new Set() }));
     bunch.nodes.push(i);
   });
-  let chosen = null, wanted = "";
+
+  // What a folded bunch still shows: samples that lead on, and the first few of the others. Of a large walk few of either,
+  // nearest to the trailhead first, until the rows are spent; behind that a bunch is one row that says how many it holds.
+  let room = large ? ROWS : Infinity;
+  for (let level = [0], following; level.length; level = following) {
+    following = [];
+    for (const bunch of level.flatMap((i) => bunches[i])) {
+      let leading = 0, quiet = 0;
+      for (const i of bunch.nodes) {
+        const leads = bunches[i].length > 0;
+        if (room <= 0) break;
+        if (bunch.nodes.length > limit + 2 && (leads ? large && leading++ >= limit : quiet++ >= limit)) continue;
+        bunch.first.add(i);
+        following.push(i);
+        room -= 1 + bunches[i].length;
+      }
+    }
+  }
+  const behind = walk.nodes.map(() => 0); // how many samples only come after this one
+  for (let i = walk.nodes.length - 1; i > 0; i--) if (walk.nodes[i].parent !== null) behind[walk.nodes[i].parent] += 1 + behind[i];
+
+  let chosen = null, wanted = "", until = walk.columns.length;
   let label = 236; // width of a column's text; wider where few steps leave room
 
   const draw = (name, attributes, text) => {
@@ -37,17 +60,13 @@
     const chars = Math.floor((label - 22) / CHAR);
     return text.length <= chars ? text : text.slice(0, chars - 11) + "…" + text.slice(-10);
   };
-  const hit = (i) => wanted !== "" && walk.nodes[i].text.toLowerCase().includes(wanted);
+  const hit = (i) => wanted !== "" && walk.nodes[i].column <= until && walk.nodes[i].text.toLowerCase().includes(wanted);
   const left = (column) => 12 + column * (label + GUTTER);
 
-  // Samples that lead on and those that are looked for are always drawn; of the others, the first few.
-  function visible(bunch) {
-    if (bunch.open || bunch.nodes.length <= limit + 2) return bunch.nodes;
-    let quiet = 0;
-    return bunch.nodes.filter((i) => bunches[i].length > 0 || hit(i) || i === chosen || onPath.has(i) || quiet++ < limit);
-  }
+  // what is looked for, and the way to it, is always drawn
+  const visible = (bunch) => (bunch.open ? bunch.nodes : bunch.nodes.filter((i) => bunch.first.has(i) || onPath.has(i) || sought.has(i)));
 
-  let onPath = new Set();
+  let onPath = new Set(), sought = new Set(), hits = 0;
   function path(i) {
     const all = [];
     for (let at = i; at !== null; at = walk.nodes[at].parent) all.unshift(at);
@@ -62,6 +81,7 @@
       rows.set(i, next);
       let first = true;
       for (const bunch of bunches[i]) {
+        if (bunch.column > until) continue;
         const shown = visible(bunch);
         const edge = { from: i, bunch, rows: [] };
         for (const child of shown) {
@@ -73,7 +93,9 @@
         if (shown.length < bunch.nodes.length || bunch.open) {
           if (!first) next += 1;
           first = false;
-          mores.push({ bunch, row: next, count: bunch.nodes.length - shown.length });
+          const drawn = new Set(shown), hidden = bunch.nodes.filter((child) => !drawn.has(child));
+          mores.push({ bunch, row: next, hidden });
+          if (!shown.length) edge.rows.push([null, next]);
         }
         edges.push(edge);
       }
@@ -84,6 +106,13 @@
 
   function render() {
     onPath = new Set(chosen === null ? [] : path(chosen));
+    sought = new Set();
+    hits = 0;
+    if (wanted) walk.nodes.forEach((_, i) => {
+      if (!hit(i)) return;
+      hits += 1;
+      for (let at = i; at !== null && !sought.has(at); at = walk.nodes[at].parent) sought.add(at);
+    });
     const { rows, edges, mores, height } = layout();
     const columns = walk.columns.length + 1;
     label = Math.min(420, Math.max(236, Math.floor((stage.clientWidth - 48) / columns) - GUTTER));
@@ -117,7 +146,7 @@
       }
     }
     for (const [i, row] of rows) svg.append(drawNode(i, left(walk.nodes[i].column), y(row)));
-    for (const { bunch, row, count } of mores) svg.append(drawMore(bunch, count, left(bunch.column), y(row)));
+    for (const { bunch, row, hidden } of mores) svg.append(drawMore(bunch, hidden, left(bunch.column), y(row)));
     const head = make("div", "columns");
     const titles = ["Trailhead"].concat(walk.columns.map((_, i) => "Step " + (i + 1)));
     titles.forEach((title, i) => {
@@ -131,6 +160,7 @@
     head.style.width = width + "px";
     const place = [stage.scrollLeft, stage.scrollTop];
     stage.replaceChildren(head, svg);
+    document.getElementById("hits").textContent = wanted ? `${hits} found` : "";
     [stage.scrollLeft, stage.scrollTop] = place;
   }
 
@@ -154,10 +184,16 @@
     return group;
   }
 
-  function drawMore(bunch, count, x, y) {
+  function drawMore(bunch, hidden, x, y) {
     const group = draw("g", { class: "node", tabindex: 0, role: "button" });
     group.append(draw("rect", { x: x - 2, y: y - 9, width: label, height: 18, rx: 4 }));
-    group.append(draw("text", { class: "more", x: x + 18, y: y + 4 }, count ? `+ ${count} more` : "− fewer"));
+    const after = hidden.reduce((sum, i) => sum + behind[i], 0), families = {};
+    for (const i of hidden) families[walk.nodes[i].family] = (families[walk.nodes[i].family] ?? 0) + 1;
+    const all = hidden.length === bunch.nodes.length;
+    const many = all ? `${hidden.length} sample${hidden.length === 1 ? "" : "s"}` : `+ ${hidden.length} more`;
+    const text = hidden.length ? many + (after ? `, ${after} behind` : "") : "− fewer";
+    group.append(draw("text", { class: "more", x: x + 18, y: y + 4 }, text));
+    group.append(draw("title", {}, Object.entries(families).map(([family, n]) => `${n} ${family}`).join(", ") || "Fold"));
     group.bunch = bunch;
     return group;
   }
@@ -200,14 +236,22 @@
     render();
     stage.querySelector(".hit")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   });
+  document.getElementById("until")?.addEventListener("input", (event) => {
+    until = Number(event.target.value);
+    event.target.nextElementSibling.textContent = until;
+    render();
+  });
   let waiting = 0;
   window.addEventListener("resize", () => {
     cancelAnimationFrame(waiting);
     waiting = requestAnimationFrame(render);
   });
   render();
+  performance.mark("graph");
+})();
 
-  // the table of questions: by outcome and by text
+// The table of questions, which stands behind this script: by outcome and by text.
+document.addEventListener("DOMContentLoaded", () => {
   const table = document.getElementById("questions");
   if (!table) return;
   const rows = [...table.tBodies[0].rows], words = document.getElementById("filter");
@@ -222,4 +266,4 @@
     toggle.setAttribute("aria-pressed", String(toggle.getAttribute("aria-pressed") === "false"));
     sift();
   });
-})();
+});
