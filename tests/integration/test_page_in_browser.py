@@ -95,6 +95,8 @@ def test_a_chosen_sample_shows_its_chain_to_the_trailhead(visit: Any, hostile_pa
     assert chain[0] == "start[.]evil[.]example[.]com"
     assert len(chain) >= 2
     assert tab.locator("g.node.on").count() == len(chain)
+    tab.locator("g.node[data-node]").first.dispatch_event("click")
+    assert tab.locator("#why .lost").first.inner_text().startswith("Without asking ")
 
 
 def test_bunches_unfold_and_samples_are_found(visit: Any) -> None:

@@ -8,11 +8,15 @@ leads into that sample but from behind it.
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from threatwalk.analysis.analysis import Analysis
 from threatwalk.pivot import Answer, LookUp, Outcome, Pivot
 from threatwalk.sample import Sample
 
+N = TypeVar("N")
+Lookup = tuple[str, Sample]
+"""A question that was put: (filter, asked about)."""
 Link = tuple[Sample, str, Sample]
 """A pivot, whenever and by whomever it was seen: (asked about, filter, found)."""
 
@@ -42,7 +46,38 @@ def dependents(analysis: Analysis) -> dict[Link, frozenset[Sample]]:
     return alone
 
 
-def _dominators(root: Sample, into: Mapping[Sample, Iterable[Link]]) -> dict[Sample, Sample]:
+def losses(analysis: Analysis) -> dict[Lookup, tuple[Sample, ...]]:
+    """For each lookup that anything depends on, the samples that would not be here had it not been put, in the order found.
+
+    Each lookup stands as a node of its own between the sample asked about and those it found: it dominates what is lost.
+    """
+    into: dict[Sample | Lookup, list[tuple[Sample | Lookup, str, Sample | Lookup]]] = {}
+    lost: dict[Sample | Lookup, list[Sample]] = {}
+    known = frozenset(analysis.walked)
+    for question in (q for step in analysis.steps for q in step.questions):
+        lookup = question.filter, question.sample
+        found = known & {pivot.found for pivot in question.answer.pivots}
+        if found and lookup not in lost:
+            lost[lookup] = []
+            into[lookup] = [(question.sample, question.filter, lookup)]
+        for s in found:
+            into.setdefault(s, []).append((lookup, question.filter, s))
+    above = _dominators(analysis.trailhead, into)
+    for s in analysis.walked:
+        over = above.get(s, analysis.trailhead)
+        while over != analysis.trailhead:
+            if over in lost:
+                lost[over].append(s)
+            over = above[over]
+    return {
+        (q.filter, q.sample): tuple(some)
+        for step in analysis.steps
+        for q in step.questions
+        if (some := lost.get((q.filter, q.sample)))
+    }
+
+
+def _dominators(root: N, into: Mapping[N, Iterable[tuple[N, str, N]]]) -> dict[N, N]:
     """The last sample before each that all chains from the root share; by Cooper, Harvey and Kennedy (2001)."""
     order = _order(root, into)
     place = {s: i for i, s in enumerate(order)}
@@ -51,7 +86,7 @@ def _dominators(root: Sample, into: Mapping[Sample, Iterable[Link]]) -> dict[Sam
     while moved:
         moved = False
         for s in order[1:]:
-            best: Sample | None = None
+            best: N | None = None
             for origin, _, _ in into[s]:
                 if origin in above:
                     best = origin if best is None else _meet(origin, best, above, place)
@@ -60,7 +95,7 @@ def _dominators(root: Sample, into: Mapping[Sample, Iterable[Link]]) -> dict[Sam
     return above
 
 
-def _meet(one: Sample, other: Sample, above: Mapping[Sample, Sample], place: Mapping[Sample, int]) -> Sample:
+def _meet(one: N, other: N, above: Mapping[N, N], place: Mapping[N, int]) -> N:
     while one != other:
         if place[one] > place[other]:
             one = above[one]
@@ -69,13 +104,13 @@ def _meet(one: Sample, other: Sample, above: Mapping[Sample, Sample], place: Map
     return one
 
 
-def _order(root: Sample, into: Mapping[Sample, Iterable[Link]]) -> list[Sample]:
+def _order(root: N, into: Mapping[N, Iterable[tuple[N, str, N]]]) -> list[N]:
     """What the root leads to, itself first: the reverse of the order in which a walk into the depth is done with it."""
-    out: dict[Sample, list[Sample]] = {}
+    out: dict[N, list[N]] = {}
     for links in into.values():
         for origin, _, found in links:
             out.setdefault(origin, []).append(found)
-    done: list[Sample] = []
+    done: list[N] = []
     met = {root}
     way = [(root, iter(out.get(root, ())))]
     while way:

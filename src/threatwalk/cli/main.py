@@ -42,6 +42,7 @@ COMMANDS = {
     # the desk
     "queue": "queue:queue",
     "analyze": "desk:analyze",
+    "explain": "explain:explain",
     "export": "export:export",
     "publish": "publish:publish",
     "trace": "trace:trace",

@@ -211,6 +211,13 @@
     });
     const also = [...new Set(walk.links.filter(([, to]) => to === chosen).map(([from, , filter]) => filter + " from " + walk.nodes[from].text))];
     why.replaceChildren(title, chain);
+    // exact: without that lookup no chain of the others leads to these samples
+    for (const [filter, about, lost] of walk.lost) {
+      if (about !== chosen && !(about === node.parent && lost.includes(chosen))) continue;
+      const some = lost.slice(0, 6).map((i) => walk.nodes[i].text).join(", ") + (lost.length > 6 ? ` and ${lost.length - 6} more` : "");
+      const text = `Without asking ${filter} about ${about === chosen ? "this" : walk.nodes[about].text}, ${lost.length} sample${lost.length === 1 ? "" : "s"} would not be here: ${some}`;
+      why.append(make("div", "lost", text));
+    }
     if (also.length) why.append(make("div", "muted", "also by " + also.slice(0, 8).join("; ") + (also.length > 8 ? ` and ${also.length - 8} more` : "")));
   }
 

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from threatwalk import __version__
 from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
+from threatwalk.analysis.explanation import Lookup, losses
 from threatwalk.desk.shown import prose, shown, shown_day, shown_moment
 from threatwalk.pivot import Outcome, Pivot
 from threatwalk.sample import Kind, Sample
@@ -47,6 +48,7 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
     """The whole page as text; `note` is what the person who queued the indicator wrote."""
     style, script = _asset("page.css"), _asset("page.js")
     first, sources = _found_by(analysis)
+    lost = losses(analysis)
     template = _template()
     template.globals["benign"] = dict(analysis.benign)  # macros see globals only
     template.globals["beliefs"] = dict(analysis.beliefs)
@@ -69,7 +71,8 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
         questions=[(i, q) for i, step in enumerate(analysis.steps, 1) for q in step.questions],
         told=sum(_told(q) for step in analysis.steps for q in step.questions),
         seconds=(analysis.finished_at - analysis.started_at).total_seconds(),
-        graph=_graph(analysis, first),
+        lost={lookup: len(some) for lookup, some in lost.items()},
+        graph=_graph(analysis, first) | {"lost": _lost(analysis, lost)},
     )
 
 
@@ -174,6 +177,12 @@ def _sources(analysis: Analysis, first: dict[Sample, Pivot]) -> list[dict[str, A
         }
         for name in dict.fromkeys(q.filter for q in questions)
     ]
+
+
+def _lost(analysis: Analysis, lost: dict[Lookup, tuple[Sample, ...]]) -> list[list[Any]]:
+    """What page.js tells of each lookup that something depends on: who was asked, about which sample, which vanish without it."""
+    number = {s: i for i, s in enumerate(analysis.walked)}
+    return [[name, number[s], [number[one] for one in some]] for (name, s), some in lost.items()]
 
 
 def _graph(analysis: Analysis, first: dict[Sample, Pivot]) -> dict[str, Any]:

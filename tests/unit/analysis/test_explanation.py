@@ -9,7 +9,7 @@ from tests.unit.analysis.test_same_as_env import FILTERS, MOMENT, POOL, Whim, Wo
 from tests.unit.analysis.test_same_selective import policy as selective
 
 from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
-from threatwalk.analysis.explanation import Link, dependents, link, replay, without
+from threatwalk.analysis.explanation import Link, dependents, link, losses, replay, without
 from threatwalk.analysis.walk import analyze
 from threatwalk.learning.policy import Policy
 from threatwalk.params import Combine
@@ -57,6 +57,22 @@ def test_exactly_what_depends_on_a_pivot_alone_vanishes_without_it(seed: int, he
     for removed, alone in explained.items():
         again = asyncio.run(replay(analysis, without(world.look_up, removed)))
         assert set(analysis.walked) - again == alone == lost(analysis, removed)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**9), head=st.integers(0, len(POOL) - 1), own=st.booleans())
+def test_exactly_what_is_lost_vanishes_without_a_lookup(seed: int, head: int, own: bool) -> None:
+    world = World(seed)
+    analysis = walked(world, selective(seed, world) if own else Whim(), world.look_up, head)
+    told = losses(analysis)
+
+    for asked in {(q.filter, q.sample) for step in analysis.steps for q in step.questions}:
+
+        async def silent(name: str, s: Sample, asked: tuple[str, Sample] = asked) -> Answer:
+            return Answer(Outcome.EMPTY) if (name, s) == asked else await world.look_up(name, s)
+
+        gone = frozenset(analysis.walked) - asyncio.run(replay(analysis, silent))
+        assert gone == frozenset(told.get(asked, ()))
 
 
 def chained(*links: tuple[int, str, int]) -> Analysis:
@@ -113,3 +129,10 @@ def test_a_thousand_samples_in_a_row_are_explained() -> None:
     )
 
     assert len(dependents(analysis)[pool[0], "dns", pool[1]]) == 999
+
+
+def test_two_findings_of_one_lookup_fall_with_it() -> None:
+    """No pivot is needed alone, since either sample leads to the third; the lookup that named both is."""
+    made = chained((0, "dns", 1), (0, "dns", 2), (1, "dns", 3), (2, "dns", 3))
+
+    assert losses(made) == {("dns", POOL[0]): tuple(POOL[1:4])}
