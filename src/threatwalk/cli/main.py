@@ -43,6 +43,7 @@ COMMANDS = {
     "queue": "queue:queue",
     "analyze": "desk:analyze",
     "explain": "explain:explain",
+    "summary": "summary:summary",
     "export": "export:export",
     "publish": "publish:publish",
     "trace": "trace:trace",

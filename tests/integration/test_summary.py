@@ -1,0 +1,111 @@
+"""The morning's summary: what changed and nothing else, and no value that has to stay on the desk."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from tests.integration.desk_server import CHIEF, PARAMS
+from tests.unit.desk.conftest import World, walked
+
+from threatwalk.analysis.analysis import Analysis, Stopped
+from threatwalk.cli.summary import summary
+from threatwalk.desk import result
+from threatwalk.desk.actions import Actions, opened
+from threatwalk.desk.queue import Wanted
+from threatwalk.desk.shown import shown
+from threatwalk.params import load
+from threatwalk.reports.report import Tlp
+from threatwalk.sample import Kind, Sample, sample
+from threatwalk.settings import Settings
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Actions]:
+    monkeypatch.setenv("THREATWALK_HOME", str(tmp_path))
+    monkeypatch.delenv("THREATWALK_DATABASE", raising=False)
+    made = opened(Settings.from_env(), load(PARAMS))
+    yield made
+    made.close()
+
+
+def done(desk: Actions, analysis: Analysis, run: str, tlp: Tlp = Tlp.AMBER) -> int:
+    (number,) = desk.add(CHIEF, [Wanted(analysis.trailhead, tlp, priority=1000)])
+    (claimed,) = desk.queue.claim(1, "worker", 60)
+    folder = result.publish(Settings.from_env().results, claimed, analysis, author="CERT")
+    desk.queue.finish(claimed.id, "worker", run=run, result=str(folder))
+    assert number == claimed.id
+    return claimed.id
+
+
+def told(*arguments: str) -> dict:
+    made = CliRunner().invoke(summary, [*arguments, "--json", "--params", str(PARAMS)])
+    assert made.exception is None, made.exception
+    found: dict = json.loads(made.output)
+    return found
+
+
+async def test_only_what_the_last_run_had_not_found_is_new(desk: Actions) -> None:
+    analysis = await walked(World(4))
+    less = replace(analysis, samples=analysis.samples[:-2])
+    done(desk, less, "first")
+    number = done(desk, replace(analysis, stopped=Stopped.BUDGET), "second")
+
+    first, second = told("--run", "first"), told()
+    assert (first["analysed"], first["new"]) == (1, len(less.samples) - 1)
+    assert (second["run"], second["analysed"], second["new"], second["same"]) == ("second", 1, 2, 0)
+    assert all(shown(s) in second["found"][0] for s in analysis.samples[-2:])
+    assert shown(analysis.samples[1]) not in second["found"][0]
+    assert second["early"] == [
+        f"{number} {shown(analysis.trailhead)} (TLP:AMBER): its budget was spent, after {analysis.lookups} lookups"
+    ]
+
+    again = done(desk, analysis, "third")
+    assert again > number
+    assert (told()["new"], told()["same"], told()["found"]) == (0, 1, [])
+
+
+@pytest.mark.parametrize("tlp", [Tlp.RED, Tlp.AMBER_STRICT])
+async def test_what_has_to_stay_is_counted_and_not_named(desk: Actions, tmp_path: Path, tlp: Tlp) -> None:
+    analysis = replace(await walked(World(4), tlp=tlp), stopped=Stopped.BUDGET)
+    number = done(desk, analysis, "night", tlp)
+    secret = sample(Kind.HOSTNAME, "secret.example.net")
+    desk.add(CHIEF, [Wanted(secret, tlp)])
+    (claimed,) = desk.queue.claim(1, "worker", 60)
+    desk.queue.fail(claimed.id, "worker", "dns: no answer about secret.example.net")
+
+    page = tmp_path / "page.html"
+    made = CliRunner().invoke(summary, ["--html", str(page), "--params", str(PARAMS)])
+    data = told()
+    assert data["held_back"] == [number, claimed.id]
+    assert (data["new"], len(data["early"]), len(data["failed"])) == (len(analysis.samples) - 1, 1, 1)
+    for text in (made.output, page.read_text(encoding="utf-8"), json.dumps(data)):
+        assert f"{number} (TLP:{tlp.upper()})" in text
+        assert not any(value in text for value in ("secret", *map(shown, analysis.samples)))
+        assert "evil" not in text
+
+
+async def test_hostile_values_stay_text_and_the_first_line_holds_none(desk: Actions, tmp_path: Path) -> None:
+    hostile = Sample(Kind.FILENAME, "<script>alert(1)</script>{{ 7 * 7 }}.exe")
+    analysis = await walked(World(2))
+    done(desk, replace(analysis, samples=(*analysis.samples[:2], hostile)), "night")
+
+    page = tmp_path / "page.html"
+    made = CliRunner().invoke(summary, ["--html", str(page), "--params", str(PARAMS)])
+    assert "&lt;script&gt;" in page.read_text(encoding="utf-8")
+    assert "<script" not in page.read_text(encoding="utf-8")
+    assert "evil" not in made.output.splitlines()[0]
+    assert "evil[.]example" in made.output
+    assert "evil.example" not in made.output
+
+
+def test_without_any_run_it_says_so(desk: Actions) -> None:
+    made = CliRunner().invoke(summary, ["--params", str(PARAMS)])
+
+    assert made.exit_code == 1
+    assert "no run" in str(made.exception)
