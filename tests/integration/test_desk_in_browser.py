@@ -64,6 +64,18 @@ def focused(tab: Any) -> str:
     return name
 
 
+def first_content(tab: Any) -> float:
+    """When something was first to be seen, in ms. Asked from here: the page's CSP forbids Playwright to wait inside it."""
+    for _ in range(300):
+        painted = tab.evaluate(
+            "performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)"
+        )
+        if painted:
+            return float(painted[0])
+        tab.wait_for_timeout(10)
+    raise AssertionError("nothing was painted in three seconds")
+
+
 def tab_to(tab: Any, name: str) -> None:
     for _ in range(30):
         if focused(tab) == name:
@@ -78,8 +90,7 @@ def test_a_queue_of_ten_thousand_shows_within_a_second(tab: Any) -> None:
     for _ in range(3):
         tab.goto("/night")
         tab.goto("/")
-        tab.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-        times.append(tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        times.append(first_content(tab))
 
     print("first content after, ms:", [round(one) for one in times])
     assert tab.locator("table.queue tbody tr").count() == 100

@@ -40,7 +40,7 @@ from threatwalk import params  # noqa: E402
 from threatwalk.archive.store import Archive  # noqa: E402
 from threatwalk.cli.queue import queue as queue_command  # noqa: E402
 from threatwalk.desk.analyze import Desk, Walker  # noqa: E402
-from threatwalk.desk.queue import Queue  # noqa: E402
+from threatwalk.desk.queue import Queue, Wanted  # noqa: E402
 from threatwalk.desk.worlds import worlds  # noqa: E402
 from threatwalk.gate.gate import Caller, Gate  # noqa: E402
 from threatwalk.gate.recorder import Recorder, starts  # noqa: E402
@@ -73,16 +73,24 @@ def limits(home: Path, plan: dict[str, Any]) -> params.Params:
     )
 
 
-async def analysed(home: Path, plan: dict[str, Any], options: list[str]) -> dict[str, Any]:
-    """Queue the indicators by the command, with those options, and walk from each."""
+async def analysed(
+    home: Path, plan: dict[str, Any], tlp: Tlp | None, pap: Pap | None, *, active_dns: bool
+) -> dict[str, Any]:
+    """Queue the indicators, and walk from each: untagged ones by the command, tagged ones past it.
+
+    The command refuses active DNS where the tags forbid it; the gate has to hold without its help.
+    """
     settings = replace(Settings.from_env(), home=home, database=f"sqlite:///{home / 'desk.db'}")
     env = {"THREATWALK_HOME": str(home), "THREATWALK_DATABASE": settings.database}
-    line = ["add", *plan["indicators"], *options]
-    added = await asyncio.to_thread(CliRunner(env=env).invoke, queue_command, line)
-    assert added.exit_code == 0, added.output
+    if tlp is None or pap is None:
+        line = ["add", *plan["indicators"]]
+        added = await asyncio.to_thread(CliRunner(env=env).invoke, queue_command, line)
+        assert added.exit_code == 0, added.output
     filters = tuple(f.name for f in catalog.CATALOG)
     archive, queue, made = Archive.open(settings.database), Queue.open(settings.database), limits(home, plan)
     try:
+        if tlp and pap:
+            queue.add(Wanted(parse(one), tlp, pap, active_dns=active_dns) for one in plan["indicators"])
         tags = {(one.wanted.tlp, one.wanted.pap, one.wanted.active_dns) for one in queue.list(None)}
         async with worlds(archive, filters, made, settings) as world_of:
             walker = Walker(
@@ -125,12 +133,13 @@ async def night(plan: dict[str, Any]) -> None:
     for tlp, pap, active_dns in plan["combinations"]:
         packets.clear()
         began = time.time()
-        options = [*(["--tlp", tlp, "--pap", pap] if tlp else []), *["--active-dns"] * active_dns]
+        colours = (Tlp(tlp), Pap(pap)) if tlp else (None, None)
         with tempfile.TemporaryDirectory(dir=plan["folder"]) as folder:
-            said = await analysed(Path(folder), plan, options)
+            said = await analysed(Path(folder), plan, *colours, active_dns=active_dns)
             between = time.time()
-            colours = (Tlp(tlp), Pap(pap)) if tlp else (None, default)
-            said["asked"] = await recorded(Path(folder), plan, *colours, active_dns=active_dns)
+            said["asked"] = await recorded(
+                Path(folder), plan, colours[0], colours[1] or default, active_dns=active_dns
+            )
         said |= {"times": [began, between, time.time()], "packets": list(packets)}
         print(json.dumps(said), flush=True)
 

@@ -155,14 +155,18 @@ def collect(params: Params, name: str | None, month: datetime | None) -> None:
         raise UsageError(f"params.yaml has no feed {name!r}; known are {', '.join(known) or 'none'}")
     settings = Settings.from_env()
     errors: list[ThreatwalkError] = []
+    if not name and not month:
+        try:
+            _own(params, settings)
+        except ThreatwalkError as err:
+            say(f"desk: {err}")
+            errors.append(err)
     for feed in [known[name]] if name else list(known.values()):
         try:
             _collect(feed, settings, month.strftime("%Y-%m") if month else None, named=bool(name))
         except ThreatwalkError as err:
             say(f"{feed.name}: {err}")
             errors.append(err)
-    if not name and not month:
-        _own(params, settings)
     if errors:
         raise errors[0]
 
