@@ -87,9 +87,9 @@ def group() -> None:
 def main() -> None:
     """Run a command; an error is one line that says what, where and the remedy."""
     try:
-        group(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        code = group(standalone_mode=False)  # of a command that ends by `Exit`; None of any other
+        if isinstance(code, int):
+            sys.exit(code)
     except click.Abort:
         _fail("stopped by the user", 130)
     except click.ClickException as err:

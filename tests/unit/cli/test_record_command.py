@@ -1,12 +1,14 @@
 """`threatwalk record`, one hop and one source at a time: what is said before anything is asked."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from threatwalk.cli.main import main
 from threatwalk.cli.record import record
 from threatwalk.errors import UsageError
 
@@ -31,6 +33,17 @@ def test_a_hop_beyond_the_last_is_skipped(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("THREATWALK_SET", json.dumps({"record.hops": 1}))
 
     assert run("--hop", "2", "--shares").exit_code == 99
+
+
+def test_the_program_itself_ends_with_the_code_of_a_skipped_hop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THREATWALK_SET", json.dumps({"record.hops": 1}))
+    line = ["threatwalk", "record", "--params", str(PARAMS), "--hop", "2", "--shares"]
+    monkeypatch.setattr(sys, "argv", line)
+
+    with pytest.raises(SystemExit) as end:
+        main()
+
+    assert end.value.code == 99
 
 
 @pytest.mark.parametrize(
