@@ -92,21 +92,23 @@ def _open(run: Run, settings: Settings, project: Path, raw: Mapping[str, Any]) -
         call(["git", "clone", "--quiet", "--no-tags", str(project), str(run.folder)], project)
     (run.folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     load(run.folder / "params.yaml")
-    (run.folder / ACCEPTED).write_text(_last(project), encoding="utf-8")
+    (run.folder / ACCEPTED).write_text(_last(run.folder, datasets_remote(project)), encoding="utf-8")
     _configure_dvc(run, settings)
     call(["threatwalk", "snapshot", "--out", "data/snapshot"], run.folder)
     call(["dvc", "add", "--quiet", "data/snapshot"], run.folder)
     _prune(run)
 
 
-def _last(project: Path) -> str:
-    """What the data contract remembers of the newest dataset on the branch `datasets`; `{}` where there is none."""
-    remote = datasets_remote(project)
-    if not output(["git", "ls-remote", remote, f"refs/heads/{BRANCH}"], project, missing=""):
+def _last(clone: Path, remote: str) -> str:
+    """What the data contract remembers of the newest dataset on the branch `datasets`; `{}` where there is none.
+
+    It is fetched into the run's own clone: the project's checkout may be one that nobody can write to.
+    """
+    if not output(["git", "ls-remote", remote, f"refs/heads/{BRANCH}"], clone, missing=""):
         return "{}\n"
-    call(["git", "fetch", "--quiet", "--no-tags", remote, BRANCH], project)
-    commit = output(["git", "rev-parse", "--short=12", "FETCH_HEAD"], project)
-    text = output(["git", "show", f"{commit}:{MEMORY}"], project, missing="")
+    call(["git", "fetch", "--quiet", "--no-tags", remote, BRANCH], clone)
+    commit = output(["git", "rev-parse", "--short=12", "FETCH_HEAD"], clone)
+    text = output(["git", "show", f"{commit}:{MEMORY}"], clone, missing="")
     return json.dumps({"dataset": f"dataset {commit}", **json.loads(text or "{}")}) if text else "{}\n"
 
 

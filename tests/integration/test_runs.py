@@ -95,6 +95,28 @@ def test_a_second_dataset_follows_the_first(project: Path) -> None:
     assert compared == [{}, {"dataset": f"dataset {commits[0][:12]}", "figures": {}, "prints": []}]
 
 
+def test_a_run_writes_nothing_into_the_project_s_checkout(
+    project: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the image of the production shape nobody can."""
+    monkeypatch.setenv("DATASETS_REMOTE", str(home / "datasets.git"))
+    settings = Settings.from_env()
+
+    def files() -> set[tuple[Path, bytes]]:
+        return {(path, path.read_bytes()) for path in project.rglob("*") if path.is_file()}
+
+    before = files()
+    for name in ("first", "second"):
+        run = runs.run_of(settings, name)
+        runs.open_run(run, settings, project=project, params=project / "params.yaml", values={})
+        runs.stage(run, "ingest")
+        commit = runs.publish(run, project=project)
+
+    assert commit == git(home / "datasets.git", "rev-parse", "datasets")
+    assert json.loads((run.folder / runs.ACCEPTED).read_text())["dataset"].startswith("dataset ")
+    assert files() == before
+
+
 def test_a_repeated_publication_leaves_the_newer_dataset_where_it_is(project: Path) -> None:
     settings = Settings.from_env()
     made = [runs.run_of(settings, f"run {number}") for number in (1, 2)]
