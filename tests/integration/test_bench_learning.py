@@ -92,4 +92,4 @@ def test_every_figure_can_be_asked_for() -> None:
     (figures,) = (p.type.choices for p in learning.params if p.name == "figures")
 
     assert list(figures) == list(FIGURES)
-    assert set(FIGURES) == {*ROWS, *COUNTED, *AGAINST, "env_gpu", *SKILL}
+    assert set(FIGURES) == {*ROWS, *COUNTED, *AGAINST, "env_gpu", "scale", *SKILL}

@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from threatwalk.bench import against, episodes, gpu, practice, skill, walking
+from threatwalk.bench import against, episodes, gpu, practice, scale, skill, walking
 from threatwalk.bench.row import Row
 from threatwalk.emulator import corpus
 from threatwalk.emulator.world import make_world
@@ -35,6 +35,7 @@ class Bench:
     worlds: int
     seconds: float
     folder: Path
+    sizes: Sequence[int]  # of `scale`
     study: Path  # the table of the study benchmark, if there is one
     peers: Path
     say: Say
@@ -50,7 +51,7 @@ class Bench:
 
     def _compiled(self, seed: int) -> Dataset:
         self.say(f"compiling a made-up internet, seed {seed}, {self.reports:,} reports")
-        folder = self.folder / str(seed)
+        folder = self.folder_of(seed)
         folder.mkdir()
         world, bundles, reports, parts, compiled = (
             folder / name for name in ("world", "bundles", "reports.parquet", "split.json", "compiled")
@@ -61,6 +62,9 @@ class Bench:
         split.run(p, bundles=bundles, split=parts)
         compile_stage.run(p, reports=reports, split=parts, corpus=world, compiled=compiled)
         return Dataset.load(compiled)
+
+    def folder_of(self, seed: int) -> Path:
+        return self.folder / str(seed)
 
 
 def _env_steps(bench: Bench) -> Iterator[Row]:
@@ -109,6 +113,13 @@ def _env_gpu(bench: Bench) -> Iterator[Row]:
     yield from gpu.rows(gpu.World(data, lexicon, vocabulary, params.walk, params.reward))
 
 
+def _scale(bench: Bench) -> Iterator[Row]:
+    bench.data  # noqa: B018 - the world that is copied is made when it is first asked for
+    base = bench.folder_of(SEED)
+    yield from scale.growth(base, bench.params, bench.sizes, bench.seconds, bench.say)
+    yield from scale.ranks(base / "compiled", bench.params, scale.EPISODES, scale.SEEDS, bench.say)
+
+
 def _skill(figure: str, bench: Bench) -> Iterator[Row]:
     yield from skill.rows(figure, bench.study)
 
@@ -124,6 +135,7 @@ FIGURES: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "sb3_time": _sb3_time,
     "floor_share": _floor_share,
     "env_gpu": _env_gpu,
+    "scale": _scale,
     **{figure: partial(_skill, figure) for figure in skill.SKILL},
 }
 
@@ -135,15 +147,18 @@ def rows(
     reports: int | None,
     worlds: int,
     seconds: float,
+    sizes: Sequence[int],
     study: Path,
     peers: Path,
     say: Say,
 ) -> Iterator[Row]:
     """The rows of some figures. `reports`: the size of their worlds, by default 1,000; `worlds`: of the study, how
-    many are practised in; `seconds`: how long each figure measures; `study`: the table of the study benchmark, from
-    which the figures of `skill` come; `peers`: where Stable-Baselines3 is.
+    many are practised in; `seconds`: how long each figure measures; `sizes`: the reports of `scale`;
+    `study`: the table of the study benchmark, from which the figures of `skill` come; `peers`: where Stable-Baselines3 is.
     """
     with TemporaryDirectory(prefix="threatwalk-bench-") as name:
-        bench = Bench(params, reports or REPORTS, worlds, seconds, Path(name), study, peers, say)
+        bench = Bench(
+            params, reports or REPORTS, worlds, seconds, Path(name), sizes or scale.SIZES, study, peers, say
+        )
         for figure in figures:
             yield from FIGURES[figure](bench)

@@ -21,8 +21,8 @@ _REPORTS = (
 )  # fmt: skip
 _LEARNING = (
     "env_steps", "env_steps_obs", "env_growth", "many_filters", "episodes_to_playbook", "episodes_to_tabular",
-    "sb3_steps", "sb3_time", "floor_share", "env_gpu", "oracle_share_1k", "selective_share", "playbook_gain",
-    "lookups_ratio", "calibration", "stop_regret",
+    "sb3_steps", "sb3_time", "floor_share", "env_gpu", "scale", "oracle_share_1k", "selective_share",
+    "playbook_gain", "lookups_ratio", "calibration", "stop_regret",
 )  # fmt: skip
 
 
@@ -97,6 +97,13 @@ def reports(
     help="For each figure.",
 )
 @click.option(
+    "--size",
+    "sizes",
+    type=click.IntRange(20),
+    multiple=True,
+    help="Reports of a world of `scale`; repeatable. Default: 1000, 10000.",
+)
+@click.option(
     "--study",
     type=click.Path(path_type=Path),
     help="Folder of the study benchmark; default: where it is made.",
@@ -119,6 +126,7 @@ def learning(
     figures: tuple[str, ...],
     size: int | None,
     seconds: float,
+    sizes: tuple[int, ...],
     study: Path | None,
     worlds: int,
     peers: Path | None,
@@ -142,6 +150,7 @@ def learning(
         reports=size,
         worlds=worlds,
         seconds=seconds,
+        sizes=sizes,
         study=stored,
         peers=peers or Settings.from_env().home / "bench" / "sb3",
         say=_say,
