@@ -43,8 +43,11 @@ class Asks:
 class Crashes:
     name = "crashes"
 
+    def __init__(self, by: type[Exception] = ZeroDivisionError) -> None:
+        self._by = by
+
     def choose(self, view: View) -> Choice:
-        raise ZeroDivisionError(f"in step {view.step}")
+        raise self._by(f"in step {view.step}")
 
 
 @pytest.fixture
@@ -100,12 +103,14 @@ def test_what_only_one_of_them_kept_is_not_agreed(settings: Settings) -> None:
     assert looked(settings, Asks(0)).agreed is None
 
 
-def test_a_crash_blocks(settings: Settings) -> None:
+@pytest.mark.parametrize("by", [ZeroDivisionError, TimeoutError])
+def test_a_crash_blocks(settings: Settings, by: type[Exception]) -> None:
     night(settings, NIGHT, NAMES)
-    found = looked(settings, Crashes())
+    found = looked(settings, Crashes(by))
 
-    assert found.blocks == "in the shadow of 4 walks: 4 of them crashed (ZeroDivisionError: in step 0)"
-    assert "- of them crashed: ZeroDivisionError: in step 0" in found.table()
+    assert found.blocks == f"in the shadow of 4 walks: 4 of them crashed ({by.__name__}: in step 0)"
+    assert f"- of them crashed: {by.__name__}: in step 0" in found.table()
+    assert not found.cut
 
 
 def test_a_question_that_the_tags_forbid_blocks(settings: Settings) -> None:
