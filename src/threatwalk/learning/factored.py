@@ -113,37 +113,47 @@ def leaders(row: Floats, mask: int, filters: int, *, most: int) -> list[tuple[in
     return [(int(a), float(values[a])) for a in top if np.isfinite(values[a])]
 
 
+@compiled
 def _ascent(
-    coefficients: NDArray[np.float32], masks: NDArray[np.integer], filters: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Steepest ascent over single changes, from every single filter at once."""
-    rows = len(coefficients)
-    bias, single = coefficients[:, :1], coefficients[:, 1 : 1 + filters]
-    pair = np.zeros((rows, filters, filters), dtype=np.float32)
-    first, second = np.triu_indices(filters, k=1)
-    pair[:, first, second] = pair[:, second, first] = coefficients[:, 1 + filters :]
-    free = ((masks[:, None] >> np.arange(filters)) & 1).astype(bool)  # (B, F)
-    chosen = np.broadcast_to(
-        np.eye(filters, dtype=np.float32), (rows, filters, filters)
-    ).copy()  # a start a row
-    for _ in range(2 * filters):
-        slope = single[:, None, :] + chosen @ pair  # what filter f is worth beside the others
-        change = np.where(chosen > 0, -slope, slope)
-        change[np.broadcast_to(~free[:, None, :], change.shape)] = -np.inf
-        alone = (chosen.sum(axis=2, keepdims=True) == 1) & (chosen > 0)
-        change[alone] = -np.inf  # a mapping keeps one filter: stop is weighed at the end
-        flip = change.argmax(axis=2)
-        gain = np.take_along_axis(change, flip[:, :, None], axis=2)
-        step = np.zeros_like(chosen)
-        np.put_along_axis(step, flip[:, :, None], (gain > 1e-7).astype(np.float32), axis=2)
-        if not step.any():
-            break
-        chosen = np.abs(chosen - step)
-    values = bias + (chosen * single[:, None, :]).sum(axis=2) + 0.5 * ((chosen @ pair) * chosen).sum(axis=2)
-    values[~free] = -np.inf  # this start was not allowed
-    start = values.argmax(axis=1)
-    value = np.take_along_axis(values, start[:, None], axis=1)[:, 0]
-    picked = np.take_along_axis(chosen, start[:, None, None], axis=1)[:, 0].astype(np.int64)
-    actions = (picked << np.arange(filters)).sum(axis=1)
-    stop = value <= 0
-    return np.where(stop, STOP, actions), np.where(stop, np.float32(0), value).astype(np.float32)
+    coefficients: Floats, masks: NDArray[np.integer], filters: int
+) -> tuple[NDArray[np.int64], Floats]:
+    """Steepest ascent over single changes, from every single filter in turn; of equals the first start's."""
+    actions, best = np.zeros(len(coefficients), np.int64), np.zeros(len(coefficients), np.float32)
+    pair = np.zeros((filters, filters), np.float32)
+    slope, held = np.empty(filters, np.float32), np.empty(filters, np.bool_)
+    for row in range(len(coefficients)):
+        said, at = coefficients[row], 1 + filters
+        for f in range(filters):
+            for g in range(f + 1, filters):
+                pair[f, g] = pair[g, f] = said[at]
+                at += 1
+        for start in range(filters):
+            if not masks[row] >> start & 1:
+                continue
+            held[:], count = False, 1
+            held[start] = True
+            value = said[0] + said[1 + start]
+            for f in range(filters):  # what f is worth beside the others
+                slope[f] = said[1 + f] + pair[start, f]
+            for _ in range(2 * filters):
+                flip, gain = -1, np.float32(1e-7)
+                for f in range(filters):
+                    if held[f]:
+                        change = -slope[f] if count > 1 else np.float32(0)  # stop is weighed at the end
+                    else:
+                        change = slope[f] if masks[row] >> f & 1 else np.float32(0)
+                    if change > gain:
+                        flip, gain = f, change
+                if flip < 0:
+                    break
+                sign = np.float32(-1 if held[flip] else 1)
+                held[flip] = not held[flip]
+                count += int(sign)
+                value += gain
+                for f in range(filters):
+                    slope[f] += sign * pair[flip, f]
+            if value > best[row]:
+                best[row], actions[row] = value, 0
+                for f in range(filters):
+                    actions[row] |= held[f] << f
+    return actions, best
