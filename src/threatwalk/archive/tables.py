@@ -53,11 +53,20 @@ def read_answers(folder: Path) -> pa.Table:
 
 def each_file(folder: Path) -> Iterator[tuple[Path, pa.Table]]:
     """The same file by file, for tables that should not be in memory together."""
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder: a corpus holds its answers in `answers`")
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in {".csv", ".parquet"} and path.is_file() and path.name[0] != ".":
-            yield path, _checked(path, _read(path))
+    for path in _files(folder):
+        yield path, _checked(path, _read(path))
+
+
+def each_part(folder: Path, *, rows: int = 1 << 20) -> Iterator[pa.Table]:
+    """The same in parts of at most so many rows, for files that should not be in memory whole; a CSV file is one part."""
+    for path in _files(folder):
+        if path.suffix.lower() == ".csv":
+            yield _checked(path, _read(path))
+            continue
+        row = 0
+        for part in _batches(path, rows):
+            yield _checked(path, part, row)
+            row += part.num_rows
 
 
 def writer(path: Path) -> pq.ParquetWriter:
@@ -69,6 +78,25 @@ def write(table: pa.Table, path: Path) -> None:
     """Write one table of SCHEMA."""
     with writer(path) as file:
         file.write_table(table.cast(SCHEMA), row_group_size=_ROW_GROUP)
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder: a corpus holds its answers in `answers`")
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in {".csv", ".parquet"} and path.is_file() and path.name[0] != "."
+    ]
+
+
+def _batches(path: Path, rows: int) -> Iterator[pa.Table]:
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(rows):
+                yield pa.Table.from_batches([batch])
+    except (pa.ArrowException, OSError) as err:
+        raise _unreadable(path, err) from err
 
 
 def _read(path: Path) -> pa.Table:
@@ -86,16 +114,21 @@ def _read(path: Path) -> pa.Table:
             ),
         )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as err:
-        raise DataError(f"{path} cannot be read: {' '.join(str(err).split())[:300]}") from err
+        raise _unreadable(path, err) from err
 
 
-def _checked(path: Path, table: pa.Table) -> pa.Table:
+def _unreadable(path: Path, err: Exception) -> DataError:
+    return DataError(f"{path} cannot be read: {' '.join(str(err).split())[:300]}")
+
+
+def _checked(path: Path, table: pa.Table, first: int = 0) -> pa.Table:
+    """`first`: the row of the file with which the table begins."""
     missing = [name for name in REQUIRED if name not in table.column_names]
     unknown = [name for name in table.column_names if name not in SCHEMA.names]
     if missing or unknown:
         which = f"lacks the column {missing[0]!r}" if missing else f"has an unknown column {unknown[0]!r}"
         raise DataError(f"{path} {which}; known are {', '.join(SCHEMA.names)}")
-    columns = {name: _column(path, table, name) for name in SCHEMA.names}
+    columns = {name: _column(path, table, name, first) for name in SCHEMA.names}
     known = pc.equal(pc.is_null(columns["found_kind"]), pc.is_null(columns["found_value"]))
     checks = (
         (
@@ -113,11 +146,11 @@ def _checked(path: Path, table: pa.Table) -> pa.Table:
         ("found_value", known, "given together with found_kind, or neither"),
     )
     for name, good, what in checks:
-        _refuse(path, name, columns[name], pc.fill_null(good, False), what)
+        _refuse(path, name, columns[name], pc.fill_null(good, False), what, first)
     return pa.table(columns, schema=SCHEMA)
 
 
-def _column(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
+def _column(path: Path, table: pa.Table, name: str, first: int) -> pa.ChunkedArray:
     wanted = SCHEMA.field(name).type
     if name not in table.column_names:
         return pa.chunked_array([pa.nulls(table.num_rows, wanted)])
@@ -130,12 +163,12 @@ def _column(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
             return pc.cast(zoned, _TIME, safe=False)  # nanoseconds are cut to microseconds
         text = column.cast(pa.string())
         text = pc.if_else(pc.equal(text, ""), None, text)
-        return text if wanted != _TIME else _times(path, name, text)
+        return text if wanted != _TIME else _times(path, name, text, first)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as err:
         raise DataError(f"{path}, column {name}: {column.type} is not {wanted}: {err}") from err
 
 
-def _times(path: Path, name: str, text: pa.ChunkedArray) -> pa.ChunkedArray:
+def _times(path: Path, name: str, text: pa.ChunkedArray, first: int) -> pa.ChunkedArray:
     day = pc.equal(pc.utf8_length(text), 10)
     zoned = pc.match_substring_regex(text, _ZONED)
     suffix = pc.if_else(day, "T00:00:00Z", pc.if_else(zoned, "", "Z"))
@@ -144,7 +177,7 @@ def _times(path: Path, name: str, text: pa.ChunkedArray) -> pa.ChunkedArray:
         return pc.cast(whole, _TIME)
     except pa.ArrowInvalid:
         good = pa.chunked_array([[_is_time(value) for value in whole.to_pylist()]], type=pa.bool_())
-        _refuse(path, name, text, good, "an ISO 8601 time")
+        _refuse(path, name, text, good, "an ISO 8601 time", first)
         raise
 
 
@@ -156,10 +189,13 @@ def _is_time(text: str | None) -> bool:
     return True
 
 
-def _refuse(path: Path, name: str, column: pa.ChunkedArray, good: pa.ChunkedArray, what: str) -> None:
+def _refuse(
+    path: Path, name: str, column: pa.ChunkedArray, good: pa.ChunkedArray, what: str, first: int
+) -> None:
     """Raise for the first row that is not good."""
-    row = pc.index(good, False).as_py()
-    if row < 0:
+    at = pc.index(good, False).as_py()
+    if at < 0:
         return
+    row = first + at
     where = f"line {row + 2}" if path.suffix.lower() == ".csv" else f"row {row}"
-    raise DataError(f"{path}, {where}, column {name}: {column[row].as_py()!r} is not {what}")
+    raise DataError(f"{path}, {where}, column {name}: {column[at].as_py()!r} is not {what}")

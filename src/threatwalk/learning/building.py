@@ -5,12 +5,14 @@ group), and evidence younger than the report. Both are kept for each edge; `Data
 """
 
 import hashlib
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +29,8 @@ Longs = NDArray[np.int64]
 
 _SEPARATOR = "\x1f"  # below every character of a kind or value: keys sort as (kind, value) do
 _DAY_US = 86_400_000_000
+_EDGES = ("found", "first_day", "first_group", "other_day")
+_SLICE = 1 << 23  # rows of evidence that are sorted at once, more where one sample has them
 _TOKENS = re.compile(r"[/?#=&\s]+")
 
 
@@ -136,19 +140,37 @@ def _cited(reference: pa.ChunkedArray, groups: Mapping[str, int]) -> Ints:
 
 
 class Builder:
-    """Collects goals and evidence, then numbers everything and writes the folder."""
+    """Collects goals and evidence, then numbers everything and writes the folder.
+
+    Evidence goes to disk as it comes, source by source, as numbers into the texts of all samples; only these
+    and one slice of one source are ever in memory.
+    """
 
     def __init__(
-        self, filters: Sequence[str], goals: Goals, *, audit: bool, merge_hosts: bool, least: int = 1
+        self,
+        folder: Path,
+        filters: Sequence[str],
+        goals: Goals,
+        *,
+        audit: bool,
+        merge_hosts: bool,
+        least: int = 1,
     ) -> None:
         """`filters` have the first ids, in this order; archive-only ones follow by name.
 
         A report that holds fewer than `least` samples, once a URL and its host are one, is no goal.
+        What stands in `folder` is replaced whole by `save`.
         """
         self.filters = tuple(filters)  # as numbered by the evidence; archive-only ones as they come
         self._fixed = len(self.filters)
         self._goals, self._audit, self._merge_hosts, self._least = goals, audit, merge_hosts, least
-        self._parts: list[Evidence] = []
+        self._folder, self._fresh = folder, folder.with_name(folder.name + ".new")
+        shutil.rmtree(self._fresh, ignore_errors=True)
+        self._rows = self._fresh / "rows"
+        self._rows.mkdir(parents=True)
+        self._texts: list[pa.Array] = []
+        self._count = 0  # of texts so far
+        self._goal_codes = self._codes(goals.samples)
 
     def know(self, names: Iterable[str]) -> None:
         """Number filters that have no number yet."""
@@ -156,7 +178,11 @@ class Builder:
 
     def add(self, rows: Evidence) -> None:
         """Evidence whose `filter` counts in `filters`."""
-        self._parts.append(rows)
+        columns = (self._codes(rows.origin), self._codes(rows.found), rows.day, rows.group)
+        table = np.stack([column.astype(np.int32) for column in columns], axis=1)
+        for f in np.unique(rows.filter).tolist():
+            with (self._rows / str(f)).open("ab") as file:
+                table[rows.filter == f].tofile(file)
 
     def add_answers(self, answers: pa.Table, cited: Mapping[str, int]) -> None:
         """A table of answers (`archive.tables`); `cited` gives the group of a report's id."""
@@ -172,66 +198,71 @@ class Builder:
             )
         )
 
-    def save(self, folder: Path, accepts: Callable[[str], frozenset[Kind]]) -> None:
-        """Number the samples and write the dataset; what stood in `folder` is replaced whole."""
-        texts, (goal_ids, *ids) = self._numbered()
+    def save(self, accepts: Callable[[str], frozenset[Kind]]) -> None:
+        """Number the samples and write the dataset."""
+        texts, number = self._numbered()
         order = [
             *range(self._fixed),
             *sorted(range(self._fixed, len(self.filters)), key=self.filters.__getitem__),
         ]
         filters = [self.filters[f] for f in order]
-        arrays = self._edges(len(texts), list(zip(ids[::2], ids[1::2], strict=True)), order)
-        arrays |= self._goal_arrays(len(texts), goal_ids)
+        self._edges(number, len(texts), order)
+        shutil.rmtree(self._rows)
+        arrays = self._goal_arrays(len(texts), number[self._goal_codes])
         split = pc.split_pattern(texts, _SEPARATOR, max_splits=1)
         kind, value = pc.list_element(split, 0), pc.list_element(split, 1)
         arrays["kind"] = pc.index_in(kind, pa.array([str(k) for k in KINDS])).to_numpy().astype(np.uint8)
         arrays["accepts"] = np.array(
             [[k in accepts(name) for k in KINDS] for name in filters], dtype=np.bool_
         )
+        for name, array in arrays.items():
+            np.save(self._fresh / f"{name}.npy", array, allow_pickle=False)
         samples = pa.table({"kind": kind.dictionary_encode(), "value": value})
         reports = pa.table({"report": self._goals.ids, "style": pa.array(self._goals.styles, pa.string())})
-        _write(folder, arrays, samples=samples, goals=reports, filters=filters, audit=self._audit)
+        for name, table in (("samples", samples), ("goals", reports)):
+            pq.write_table(table, self._fresh / f"{name}.parquet", compression="zstd", store_schema=False)
+        self._close(filters)
 
-    def _numbered(self) -> tuple[pa.Array, list[Ints]]:
-        """All sample texts in order, and for each set of keys the number of each of its rows."""
-        sets = [self._goals.samples, *(k for part in self._parts for k in (part.origin, part.found))]
-        texts = [merged(one.texts) if self._merge_hosts else one.texts for one in sets]
-        distinct = pc.unique(pa.chunked_array(texts, pa.string()))
+    def _codes(self, keys: Keys) -> Ints:
+        """Rows as numbers into all texts so far, which these join; -1: none."""
+        begin, texts = self._count, merged(keys.texts) if self._merge_hosts else keys.texts
+        self._texts.append(texts)
+        self._count += len(texts)
+        return np.where(keys.codes < 0, -1, keys.codes + begin).astype(np.int32)
+
+    def _numbered(self) -> tuple[pa.Array, Ints]:
+        """All samples' texts in order, and the number of each text that was collected; the last: -1, of none."""
+        collected = pa.chunked_array(self._texts, pa.string())
+        distinct = pc.unique(collected)
         everything = distinct.take(pc.array_sort_indices(distinct))
-        numbers = []
-        for one, text in zip(sets, texts, strict=True):
-            table = np.append(pc.index_in(text, everything).to_numpy(zero_copy_only=False), -1).astype(
-                np.int32
-            )
-            numbers.append(table[one.codes])
-        return everything, numbers
+        number = pc.index_in(collected, everything).to_numpy()
+        return everything, np.append(number, -1).astype(np.int32)
 
-    def _edges(
-        self, n: int, ids: list[tuple[Ints, Ints]], order: list[int]
-    ) -> dict[str, NDArray[np.generic]]:
+    def _edges(self, number: Ints, n: int, order: list[int]) -> None:
         """Evidence rows -> one edge for each (filter, origin, found), filter by filter, rows by origin."""
-        asked = np.zeros((len(order), n), dtype=np.bool_)
-        indptr = np.zeros((len(order), n + 1), dtype=np.int64)
-        edges: list[tuple[Ints, ...]] = []
-        begin = 0
-        for f, number in enumerate(order):
-            columns = []
-            for rows, (origin, found) in zip(self._parts, ids, strict=True):
-                own = np.flatnonzero(rows.filter == number)
-                asked[f, origin[own]] = True
-                own = own[(found[own] >= 0) & (found[own] != origin[own])]
-                columns.append((origin[own], found[own], rows.day[own], rows.group[own]))
-            origin, found, day, group = (
-                (_joined(column) for column in zip(*columns, strict=True)) if columns else (_joined(()),) * 4
-            )
-            kept = _distinct(origin, found, day, group, n)
-            indptr[f, 1:] = np.cumsum(np.bincount(kept[0], minlength=n))
-            indptr[f] += begin
-            begin += len(kept[0])
-            edges.append(kept[1:])
-        names = ("found", "first_day", "first_group", "other_day")
-        joined = {name: _joined(column) for name, column in zip(names, zip(*edges, strict=True), strict=True)}
-        return {"asked": asked, "indptr": indptr, **joined}
+        asked, indptr = (
+            np.lib.format.open_memmap(self._fresh / f"{name}.npy", "w+", dtype, (len(order), width))
+            for name, dtype, width in (("asked", np.bool_, n), ("indptr", np.int64, n + 1))
+        )
+        with Growing(self._fresh, _EDGES) as written:
+            for f, filter_ in enumerate(order):
+                indptr[f, 0] = written.length
+                file = self._rows / str(filter_)
+                if not file.is_file():
+                    indptr[f] = written.length
+                    continue
+                rows = np.memmap(file, np.int32, "r").reshape(-1, 4)
+                counts = np.zeros(n, dtype=np.int64)
+                for origin, found, day, group in _sliced(rows, number, n):
+                    asked[f, origin] = True
+                    own = (found >= 0) & (found != origin)
+                    kept = _distinct(origin[own], found[own], day[own], group[own], n)
+                    np.add.at(counts, kept[0], 1)
+                    written.add(kept[1:])
+                np.cumsum(counts, out=indptr[f, 1:])
+                indptr[f, 1:] += indptr[f, 0]
+        asked.flush()
+        indptr.flush()
 
     def _goal_arrays(self, n: int, ids: Ints) -> dict[str, NDArray[np.generic]]:
         pairs = np.unique(self._goals.owner * n + ids)  # merging may make two samples one
@@ -243,6 +274,23 @@ class Builder:
             "group": self._goals.group,
             "day": self._goals.day,
         }
+
+    def _close(self, filters: Sequence[str]) -> None:
+        """What the folder holds, and its digest; then it takes its place."""
+        digest = hashlib.sha256()
+        for name in ARRAYS:
+            digest.update(np.ascontiguousarray(np.load(self._fresh / f"{name}.npy", mmap_mode="r")).data)
+        for name in ("samples", "goals"):
+            digest.update((self._fresh / f"{name}.parquet").read_bytes())
+        meta = {
+            "version": VERSION,
+            "filters": list(filters),
+            "audit": self._audit,
+            "digest": digest.hexdigest(),
+        }
+        (self._fresh / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._fresh.rename(self._folder)
 
 
 def _distinct(origin: Ints, found: Ints, day: Ints, group: Ints, n: int) -> tuple[Ints, ...]:
@@ -258,30 +306,40 @@ def _distinct(origin: Ints, found: Ints, day: Ints, group: Ints, n: int) -> tupl
     return origin[order][starts], found[order][starts], day[starts], group[starts], other_day
 
 
-def _joined(parts: Sequence[Ints]) -> Ints:
-    return np.concatenate([np.empty(0, dtype=np.int32), *parts])
+def _sliced(rows: Ints, number: Ints, n: int) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
+    """Rows (origin, found, day, group), as numbers of samples, in slices by origin; each in the order in which they came."""
+    origin = number[rows[:, 0]]
+    bounds = np.append(np.sort(origin)[::_SLICE], n)
+    for low, high in itertools.pairwise(np.unique(bounds)):
+        own = rows[(origin >= low) & (origin < high)]
+        yield number[own[:, 0]], number[own[:, 1]], own[:, 2], own[:, 3]
 
 
-def _write(
-    folder: Path,
-    arrays: dict[str, NDArray[np.generic]],
-    *,
-    samples: pa.Table,
-    goals: pa.Table,
-    filters: Iterable[str],
-    audit: bool,
-) -> None:
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    digest = hashlib.sha256()
-    for name in ARRAYS:
-        np.save(fresh / f"{name}.npy", arrays[name], allow_pickle=False)
-        digest.update(np.ascontiguousarray(arrays[name]).data)
-    for name, table in (("samples", samples), ("goals", goals)):
-        pq.write_table(table, fresh / f"{name}.parquet", compression="zstd", store_schema=False)
-        digest.update((fresh / f"{name}.parquet").read_bytes())
-    meta = {"version": VERSION, "filters": list(filters), "audit": audit, "digest": digest.hexdigest()}
-    (fresh / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    fresh.rename(folder)
+class Growing:
+    """Parallel int32 arrays that grow on disk, and are .npy files at the end."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._paths = [folder / f"{name}.npy" for name in names]
+        self.length = 0
+
+    def __enter__(self) -> Self:
+        self._files = [path.open("w+b") for path in self._paths]
+        for file in self._files:
+            self._head(file)
+        return self
+
+    def add(self, columns: Sequence[Ints]) -> None:
+        for file, column in zip(self._files, columns, strict=True):
+            column.tofile(file)
+        self.length += len(columns[0])
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files:
+            file.seek(0)
+            self._head(file)
+            file.close()
+
+    def _head(self, file: BinaryIO) -> None:
+        """The format leaves room for the length to grow to any number (numpy.lib.format)."""
+        head = {"descr": "<i4", "fortran_order": False, "shape": (self.length,)}
+        np.lib.format.write_array_header_1_0(file, head)

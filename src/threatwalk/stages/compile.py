@@ -29,6 +29,7 @@ def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: P
     groups, parts = _split(split)
     goals = building.goals(table, groups, parts, _styles(corpus / "world.json"))
     builder = building.Builder(
+        compiled,
         params.filters,
         goals,
         audit=params.compile.audit,
@@ -36,7 +37,7 @@ def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: P
         least=params.ingest.min_samples,
     )
     if (corpus / "answers").is_dir():
-        for _, answers in tables.each_file(corpus / "answers"):
+        for answers in tables.each_part(corpus / "answers"):
             builder.add_answers(answers, groups)
     if params.compile.implied:
         lists = corpus / implied.WARNINGLISTS
@@ -44,7 +45,7 @@ def run(params: Params, *, reports: Path, split: Path, corpus: Path, compiled: P
         noise = params.compile.hub_noise
         builder.know(implied.FILTERS)
         builder.add(implied.evidence(goals, builder.filters, noise=noise, shared=shared, seed=params.seed))
-    builder.save(compiled, catalog.accepts)
+    builder.save(catalog.accepts)
 
 
 def _split(path: Path) -> tuple[dict[str, int], dict[str, str]]:

@@ -130,6 +130,23 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
         tables.read_answers(tmp_path)
 
 
+def test_parts_are_the_same_rows_and_name_a_wrong_one_by_its_place_in_the_file(tmp_path: Path) -> None:
+    lines = [f"dns,domain,a{i}.example,ipv4,192.0.2.1" for i in range(7)]
+    table = tables.read_answers(csv(tmp_path, HEAD, *lines))
+    (tmp_path / "parquet").mkdir()
+    file = tmp_path / "parquet" / "answers.parquet"
+    tables.write(table, file)
+
+    parts = list(tables.each_part(file.parent, rows=3))
+
+    assert [part.num_rows for part in parts] == [3, 3, 1]
+    assert pa.concat_tables(parts).equals(table)
+    wrong = table.set_column(1, "kind", pa.array([*["domain"] * 5, "colour", "domain"]))
+    pq.write_table(wrong, file)
+    with pytest.raises(DataError, match=r"row 5, column kind: 'colour'"):
+        list(tables.each_part(file.parent, rows=3))
+
+
 def test_a_folder_that_is_absent_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no folder"):
         tables.read_answers(tmp_path / "nowhere")

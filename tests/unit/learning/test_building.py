@@ -65,9 +65,11 @@ def compiled(
     known = table or {"r1": ("2026-01-10", [A, B, C])}
     group = groups or {name: i for i, name in enumerate(sorted(known))}
     goals = building.goals(reports(known), group, dict.fromkeys(known, "train"), {"r1": "flux"})
-    builder = building.Builder(("dns", "otx"), goals, audit=True, merge_hosts=merge_hosts, least=least)
+    builder = building.Builder(
+        folder / "compiled", ("dns", "otx"), goals, audit=True, merge_hosts=merge_hosts, least=least
+    )
     builder.add_answers(answers(*rows), group)
-    builder.save(folder / "compiled", lambda name: EVERY if name != "dns" else EVERY - {Kind.IPV4})
+    builder.save(lambda name: EVERY if name != "dns" else EVERY - {Kind.IPV4})
     return Dataset.load(folder / "compiled")
 
 
@@ -206,6 +208,24 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     one, two = compiled(tmp_path / "1", rows), compiled(tmp_path / "2", rows[::-1])
 
     assert one.digest == two.digest
+
+
+def test_slices_of_any_size_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [A, B, C, *(f"domain:x{i}.com" for i in range(9))]
+    rows: list[Answer] = [
+        (name, one, other, day, None)
+        for day in ("2026-01-02", "2026-01-01", None)
+        for name in ("otx", "zoo")
+        for i, one in enumerate(every)
+        for other in (every[::3] if i % 2 else [None])
+    ]
+    whole = compiled(tmp_path / "whole", rows)
+
+    monkeypatch.setattr(building, "_SLICE", 2)
+    sliced = compiled(tmp_path / "sliced", rows)
+
+    assert sliced.digest == whole.digest
+    assert np.diff(whole.indptr).sum() == len(whole.found) > 40
 
 
 def test_a_report_outside_the_split_is_an_error(tmp_path: Path) -> None:
