@@ -73,11 +73,14 @@ class Samples(Sequence[Sample]):
         return made
 
     def __iter__(self) -> Iterator[Sample]:
-        """All of them, of which none is kept: of a large dataset they would take more memory than its arrays."""
-        for start in range(0, len(self), _SOME):
-            kinds = self._kind[start : start + _SOME].tolist()
-            values = self._values[start : start + _SOME].to_pylist()
-            for kind, value in zip(kinds, values, strict=True):
+        return self.each(np.arange(len(self)))
+
+    def each(self, numbers: NDArray[np.integer]) -> Iterator[Sample]:
+        """The samples of these numbers, of which none is kept: all would take more memory than the arrays."""
+        for start in range(0, len(numbers), _SOME):
+            some = numbers[start : start + _SOME]
+            values = self._values.take(pa.array(some)).to_pylist()
+            for kind, value in zip(self._kind[some].tolist(), values, strict=True):
                 yield Sample(KINDS[kind], value)
 
     def number(self, s: Sample) -> int | None:

@@ -8,7 +8,7 @@ import torch
 
 from threatwalk.learning import factored, lightning
 from threatwalk.learning.dataset import Dataset, Longs
-from threatwalk.learning.env import BatchEnv
+from threatwalk.learning.env import BatchEnv, spans
 from threatwalk.learning.exam import Curve, Exam, Say
 from threatwalk.learning.observe import Lexicon, Vocabulary, Walks, learn_vocabulary, observe
 from threatwalk.learning.rollouts import Plan, Rollouts, Starts
@@ -55,10 +55,11 @@ def prepared(
         pairs=how.pairs,
         doubt=how.doubt,
     )
+    # ranks share walks and minibatches, so that together they take the steps that one would
+    size, minibatch = (max(1, n // params.train.devices) for n in (how.environments, how.minibatch))
     module = SetQ(
-        net, lr=how.lr, episodes=how.episodes, passes=how.passes, minibatch=how.minibatch, replay=how.replay
+        net, lr=how.lr, episodes=how.episodes, passes=how.passes, minibatch=minibatch, replay=how.replay
     )
-    size = max(1, how.environments // params.train.devices)
     walks = rollouts(
         BatchEnv(data, size, walk=params.walk, reward=params.reward, cut=True),
         Starts.of(data, data.goals("train")),
@@ -110,7 +111,9 @@ def words_of(data: Dataset, words: int) -> tuple[Lexicon, Vocabulary]:
 
 def vocabulary_of(data: Dataset, words: int = WORDS) -> Vocabulary:
     """At most so many words of the training goals alone: nothing of a held-out report is read."""
-    goals = data.goals("train").tolist()
-    told = ((data.samples[s], int(data.group[g])) for g in goals for s in data.goal(g).tolist())
-    campaigns = len(set(data.group[goals].tolist()))
+    goals = data.goals("train")
+    _, at = spans(data.goal_indptr[goals], data.goal_size[goals])
+    groups = np.repeat(data.group[goals], data.goal_size[goals])
+    told = zip(data.samples.each(data.goal_found[at]), groups.tolist(), strict=True)
+    campaigns = len(np.unique(groups))
     return learn_vocabulary(told, size=words, at_least=min(_CAMPAIGNS, max(1, campaigns // 4)))
