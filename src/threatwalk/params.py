@@ -135,6 +135,8 @@ class SetQ:
 class Selective:
     episodes: int
     environments: int
+    passes: int
+    replay: int
     lr: float
     gamma: float
     words: int

@@ -11,7 +11,7 @@ from threatwalk.bench import episodes, gpu
 from threatwalk.bench.learning import FIGURES
 from threatwalk.bench.skill import SKILL
 from threatwalk.cli.bench import bench, learning
-from threatwalk.params import SetQ
+from threatwalk.params import Params
 
 ROWS = {
     "env_steps": [("env_steps", "steps/s", ">= 1e+06"), ("env_steps.cpu", "us of one core", None)],
@@ -27,9 +27,15 @@ COUNTED = {
     "episodes_to_playbook": [
         ("episodes_to_playbook", "<= 300"),
         ("episodes_to_playbook.outcomes", None),
+        ("episodes_to_playbook.mappings", "<= 300"),
+        ("episodes_to_playbook.mappings.outcomes", None),
     ],
-    "episodes_to_tabular": [("episodes_to_tabular", "<= 2000")],
+    "episodes_to_tabular": [
+        ("episodes_to_tabular", "<= 2000"),
+        ("episodes_to_tabular.mappings", "<= 2000"),
+    ],
 }
+AGENTS = ("selective", "threatwalk")
 AGAINST = {"sb3_steps": ">= 10", "sb3_time": ">= 50"}
 
 
@@ -57,17 +63,19 @@ def test_a_figure_has_its_rows_with_their_goals(figure: str) -> None:
 def test_episodes_are_counted_until_a_bar_is_passed(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("few", "some"):  # the goals stay, there is less of everything
         settings = getattr(episodes, name)
-        monkeypatch.setattr(episodes, name, lambda how, settings=settings: _little(settings(how)))
+        monkeypatch.setattr(episodes, name, lambda params, settings=settings: _little(settings(params)))
     monkeypatch.setattr(episodes, "_EXAM", 20)
 
     rows = run("--figure", figure, "--worlds", "1")
 
     assert [(row["figure"], row["goal"]) for row in rows] == COUNTED[figure]
-    assert rows[0]["value"] is not None or str(rows[0]["unit"]).startswith("not measured: not passed in")
+    for row in rows:
+        assert row["value"] is not None or str(row["unit"]).startswith("not measured: not passed in")
 
 
-def _little(how: SetQ) -> SetQ:
-    return replace(how, episodes=30, passes=2, replay=2)
+def _little(params: Params) -> Params:
+    how = {name: replace(getattr(params.train, name), episodes=30, passes=2, replay=2) for name in AGENTS}
+    return replace(params, train=replace(params.train, **how))
 
 
 @pytest.mark.parametrize("figure", sorted(AGAINST))

@@ -118,7 +118,7 @@ def _ours(data: Dataset, params: Params, exam: Exam, words: Any) -> float | None
         return reached is not None
 
     trainer = lightning.trainer(params.train, alone=True)
-    lightning.fit(trainer, learning.module, watched(learning, look, _LOOKS))
+    lightning.fit(trainer, learning.module, watched(learning.module, learning.rollouts, look, _LOOKS))
     return reached
 
 

@@ -1,22 +1,27 @@
-"""How few episodes practice needs: until it passes the best playbook, and until it passes a table that remembers."""
+"""How few episodes practice needs: until it passes the best playbook, and until it passes a table that remembers.
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+Both agents are counted: `selective`, which chooses questions and keeps what belongs, and `threatwalk`, which chooses
+mappings only, in rows of its own that end in `.mappings`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from threatwalk.bench.practice import replace_how, watched
+from threatwalk.bench.practice import watched
 from threatwalk.bench.row import Row, at_most, missing, over, told
 from threatwalk.learning import lightning, playbooks, tabular
 from threatwalk.learning.dataset import Bools, Dataset, Longs
 from threatwalk.learning.exam import Curve, Exam
 from threatwalk.learning.learn_set import prepared
 from threatwalk.learning.rollouts import Floats, Rollouts
+from threatwalk.learning.selective import learn as selective
+from threatwalk.learning.selective.practice import Asking, Practice
 from threatwalk.learning.walks import by_policy
 from threatwalk.params import Params
-from threatwalk.params import SetQ as How
 
 FEW, SOME = 300, 2_000  # episodes: the goals
 _MORE = 4  # times as many are tried before it is given up
@@ -25,26 +30,37 @@ _EXAM = 600  # walks
 _POINTS = 15  # looks at them
 
 Say = Callable[[str], None]
-Outcome = tuple[int, int, int]  # of a set, towards a report, of a mapping
+Outcome = tuple[int, ...]  # of a set, towards a report, of a mapping or of a question (sample, filter)
+
+
+@dataclass(frozen=True)
+class Practising:
+    """An agent at its practice. used: every distinct outcome that it has learned from so far."""
+
+    module: lightning.Practised
+    lessons: Iterable[Any]
+    score: Callable[[Exam], float]
+    used: set[Outcome]
+
+
+Begin = Callable[[Dataset, Params], Practising]
 
 
 def to_playbook(worlds: Sequence[Dataset], params: Params, say: Say) -> Iterator[Row]:
     """Episodes until the reward on held-out reports passes the best fixed playbook by kind's; a median of worlds.
 
-    Beside it: every distinct (state, mapping) whose outcome was used until then, tried or looked up.
+    Beside it: every distinct (state, mapping), or (state, question), whose outcome was used until then, tried or looked up.
     """
-    passed, used = [], []
-    for number, data in enumerate(worlds):
-        exam = _exam(data, params, "test")
+    bars = []
+    for data in worlds:
         (playbook,) = (one for one in playbooks.fitted(data, params) if one.name == "playbook_by_kind")
         decide = by_policy(playbook)
-        bar = exam.score(lambda env, rows, decide=decide: decide(env, rows, rows))  # type: ignore[misc]
-        episodes, outcomes = _passing(data, params, few(params.train.threatwalk), exam, bar)
-        say(f"episodes_to_playbook: world {number}: {episodes} to pass {bar:.3f}, {outcomes:,} outcomes")
-        passed.append(episodes)
-        used.append(outcomes)
-    yield from _rows("episodes_to_playbook", passed, FEW)
-    yield told("episodes_to_playbook.outcomes", median(used), "distinct (state, mapping)")
+        bars.append(_exam(data, params, "test").score(lambda env, rows, d=decide: d(env, rows, rows)))  # type: ignore[misc]
+    for figure, begin in _figures("episodes_to_playbook"):
+        passed, used = _counted(figure, begin, worlds, few(params), "test", bars, say)
+        yield from _rows(figure, passed, FEW)
+        what = "question" if begin is questions else "mapping"
+        yield told(f"{figure}.outcomes", median(used), f"distinct (state, {what})")
 
 
 def to_tabular(worlds: Sequence[Dataset], params: Params, say: Say) -> Iterator[Row]:
@@ -52,32 +68,31 @@ def to_tabular(worlds: Sequence[Dataset], params: Params, say: Say) -> Iterator[
 
     That is the better of two: exploring, over its last episodes, and greedily on the walks that ours are held to.
     """
-    passed = []
+    bars = []
     for number, data in enumerate(worlds):
         exam, curve = _exam(data, params, "train"), Curve("tabular_single")
         table = replace(params.train.tabular_q, episodes=_TABULAR * len(data.part))
-        tabular.learn_single(
-            data,
-            replace(params, train=replace(params.train, tabular_q=table)),
-            exam=exam,
-            curve=curve,
-            say=_silent,
-        )
-        bar = max(curve.points[-1][1:])
-        mine, _ = _passing(data, params, some(params.train.threatwalk), exam, bar)
-        say(f"episodes_to_tabular: world {number}: {mine} to pass {bar:.3f}")
-        passed.append(mine)
-    yield from _rows("episodes_to_tabular", passed, SOME)
+        own = replace(params, train=replace(params.train, tabular_q=table))
+        tabular.learn_single(data, own, exam=exam, curve=curve, say=_silent)
+        bars.append(max(curve.points[-1][1:]))
+        say(f"episodes_to_tabular: world {number}: the table scores {bars[-1]:.3f}")
+    for figure, begin in _figures("episodes_to_tabular"):
+        passed, _ = _counted(figure, begin, worlds, some(params), "train", bars, say)
+        yield from _rows(figure, passed, SOME)
 
 
-def few(how: How) -> How:
-    """Settings for few episodes: what was seen is learned from again and again, by many small networks.
+def _figures(figure: str) -> list[tuple[str, Begin]]:
+    return [(figure, questions), (f"{figure}.mappings", mappings)]
 
-    They practise at random, mostly with single filters, and choose what none of them doubts: with some hundred
-    states the best of 2,047 mappings is else one of the many that happen to be overrated.
+
+def few(params: Params) -> Params:
+    """Settings for few episodes: what was seen is learned from again and again.
+
+    Those who choose mappings are many small networks, practise at random, mostly with single filters, and choose what
+    none of them doubts: with some hundred states the best of 2,047 mappings is else one of the many that happen to be overrated.
     """
-    return replace(
-        how,
+    doubting = replace(
+        params.train.threatwalk,
         episodes=FEW,
         environments=25,
         length=2,
@@ -89,16 +104,60 @@ def few(how: How) -> How:
         doubt=1,
         exploration=1,
     )
+    asking = replace(params.train.selective, episodes=FEW, environments=25, passes=20, replay=FEW)
+    return replace(params, train=replace(params.train, threatwalk=doubting, selective=asking))
 
 
-def some(how: How) -> How:
+def some(params: Params) -> Params:
     """The same for some thousand, of which the last are learned from again."""
-    return replace(
-        how, episodes=SOME, environments=64, length=2, passes=8, replay=8, lr=0.002, width=64, members=4
+    how = replace(
+        params.train.threatwalk,
+        episodes=SOME,
+        environments=64,
+        length=2,
+        passes=8,
+        replay=8,
+        lr=0.002,
+        width=64,
+        members=4,
     )
+    asking = replace(params.train.selective, episodes=SOME, environments=50, passes=10, replay=SOME)
+    return replace(params, train=replace(params.train, threatwalk=how, selective=asking))
 
 
-class Counted(Rollouts):
+def questions(data: Dataset, params: Params) -> Practising:
+    """`selective` before its first episode."""
+    learning = selective.prepared(data, params, practice=Questions)
+    used: set[Outcome] = learning.practice.used  # type: ignore[attr-defined]
+    return Practising(learning.module, learning.practice, learning.score, used)
+
+
+def mappings(data: Dataset, params: Params) -> Practising:
+    """`threatwalk` before its first episode."""
+    learning = prepared(data, params, rollouts=Mappings)
+    used: set[Outcome] = learning.rollouts.used  # type: ignore[attr-defined]
+    return Practising(learning.module, learning.rollouts, lambda exam: exam.score(learning.decide), used)
+
+
+class Questions(Practice):
+    """Practice that remembers which outcomes it used: of every question that a lesson speaks of."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.used: set[Outcome] = set()
+
+    def _asking(self) -> Asking:
+        asking, cases = super()._asking(), self._cases
+        walk, sample = cases.kept.walk, cases.kept.sample
+        held = [hash(np.sort(sample[walk == one]).tobytes()) for one in range(cases.count)]
+        at, f = (asking.weight > 0).nonzero(as_tuple=True)
+        at = asking.at[at]
+        for one, which, filter_ in zip(walk[at].tolist(), sample[at].tolist(), f.tolist(), strict=True):
+            self.used.add((held[one], int(self._goals[one]), which, filter_))
+        return asking
+
+
+class Mappings(Rollouts):
     """Rollouts that remember which outcomes they used."""
 
     def __init__(self, *args: Any, **named: Any) -> None:
@@ -124,33 +183,58 @@ class Counted(Rollouts):
         return list(zip(held, env.goal.tolist(), strict=True))
 
 
-def _passing(data: Dataset, params: Params, how: How, exam: Exam, bar: float) -> tuple[int | None, int]:
+def _counted(
+    figure: str,
+    begin: Begin,
+    worlds: Sequence[Dataset],
+    params: Params,
+    part: str,
+    bars: Sequence[float],
+    say: Say,
+) -> tuple[list[int | None], list[int]]:
+    """In each world: episodes to pass its bar, and outcomes used until then."""
+    passed, used = [], []
+    for number, (data, bar) in enumerate(zip(worlds, bars, strict=True)):
+        episodes, outcomes = _passing(begin, data, params, _exam(data, params, part), bar)
+        say(f"{figure}: world {number}: {episodes} to pass {bar:.3f}, {outcomes:,} outcomes")
+        passed.append(episodes)
+        used.append(outcomes)
+    return passed, used
+
+
+def _passing(begin: Begin, data: Dataset, params: Params, exam: Exam, bar: float) -> tuple[int | None, int]:
     """When practice first passes the bar, and still has at the next look; and the outcomes that it used until then.
 
     None, and all that it used, where it does not in `_MORE` times the episodes either.
     """
     looks: list[tuple[int, int, bool]] = []
-    for episodes in (how.episodes, how.episodes * _MORE):
-        looks = _looks(data, replace_how(params, replace(how, episodes=episodes)), exam, bar)
+    for times in (1, _MORE):
+        looks = _looks(begin(data, _longer(params, times)), params, exam, bar)
         for (done, used, above), (_, _, still) in zip(looks, [*looks[1:], looks[-1]], strict=True):
             if above and still:
                 return done, used
     return None, looks[-1][1]
 
 
-def _looks(data: Dataset, params: Params, exam: Exam, bar: float) -> list[tuple[int, int, bool]]:
+def _longer(params: Params, times: int) -> Params:
+    both = {
+        name: replace(how, episodes=how.episodes * times)
+        for name, how in (("threatwalk", params.train.threatwalk), ("selective", params.train.selective))
+    }
+    return replace(params, train=replace(params.train, **both))  # type: ignore[arg-type]
+
+
+def _looks(practising: Practising, params: Params, exam: Exam, bar: float) -> list[tuple[int, int, bool]]:
     """Practice, looked at now and then: episodes, outcomes used, whether the exam's score is above the bar."""
-    learning = prepared(data, params, rollouts=Counted)
-    used: set[Outcome] = learning.rollouts.used  # type: ignore[attr-defined]
-    looks: list[tuple[int, int, bool]] = []
+    module, looks = practising.module, list[tuple[int, int, bool]]()
 
     def look() -> bool:
-        above = exam.score(learning.decide) > bar
-        looks.append((learning.module.finished, len(used), above))
+        above = practising.score(exam) > bar
+        looks.append((module.finished, len(practising.used), above))
         return above and len(looks) > 1 and looks[-2][2]
 
     trainer = lightning.trainer(params.train, alone=True)
-    lightning.fit(trainer, learning.module, watched(learning, look, _POINTS))
+    lightning.fit(trainer, module, watched(module, practising.lessons, look, _POINTS))
     look()
     return looks
 

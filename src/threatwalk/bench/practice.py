@@ -1,9 +1,10 @@
 """How fast practice is: steps of training a second, and how near to the bare matrix products."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from statistics import median
 from time import process_time
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,12 +117,14 @@ class Clock:
             yield lesson
 
 
-def watched(learning: Learning, look: Callable[[], bool], points: int) -> Iterator[Lesson]:
+def watched(
+    module: lightning.Practised, lessons: Iterable[Any], look: Callable[[], bool], points: int
+) -> Iterator[Any]:
     """The lessons, with so many looks between them, evenly over all episodes; they end when a look says so."""
     due = 1 / points
-    for lesson in learning.rollouts:
+    for lesson in lessons:
         yield lesson
-        if learning.module.progress >= due:
+        if module.progress >= due:
             due += 1 / points
             if look():
                 return

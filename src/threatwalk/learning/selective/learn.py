@@ -1,6 +1,7 @@
 """Training the selective walk: from a dataset to a policy of several members."""
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import torch
 from threatwalk.learning import lightning
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Curve, Exam, Say
-from threatwalk.learning.learn_set import vocabulary_of
-from threatwalk.learning.observe import Lexicon
+from threatwalk.learning.learn_set import words_of
+from threatwalk.learning.observe import Lexicon, Vocabulary
 from threatwalk.learning.selective.module import Selective
 from threatwalk.learning.selective.net import SelectiveNet
 from threatwalk.learning.selective.policy import SelectivePolicy
@@ -21,6 +22,24 @@ from threatwalk.params import Params
 _POINTS = 6  # of the curve: an exam is dear while little is learned
 
 
+@dataclass(frozen=True)
+class Learning:
+    """What practises: one member's network, the walks that it learns from, and what both read and how they walk."""
+
+    module: Selective
+    practice: Practice
+    data: Dataset
+    lexicon: Lexicon
+    manner: Manner
+
+    def score(self, exam: Exam) -> float:
+        """The reward of the network that is kept, on an exam's walks."""
+        judge = Judge.over([self.module.kept()], self.lexicon)
+        return exam.followed(
+            lambda goals, heads: follow(self.data, goals, heads, judge, self.manner, audit=self.data.audit)
+        )
+
+
 def learn(
     data: Dataset, params: Params, *, exam: Exam, curve: Curve, say: Say, aside: Path | None = None
 ) -> SelectivePolicy:
@@ -29,44 +48,31 @@ def learn(
     `aside`: the file of a run that may be killed and gone on with, see `lightning.course`; one for each member.
     """
     how = params.train.selective
-    vocabulary = vocabulary_of(data, how.words)
-    lexicon = Lexicon.of(data.samples, vocabulary)
-    manner = Manner(price=how.price, threshold=how.keep, rounds=how.rounds)
-    members = tuple(
-        _member(
-            data,
-            params,
-            member,
-            lexicon,
-            manner,
-            len(vocabulary),
-            exam,
-            curve if member == 0 else Curve(curve.policy),
-            say,
-            aside and aside.with_name(f"{aside.name}-{member}"),
-        )
-        for member in range(how.members)
-    )
-    return SelectivePolicy(members, vocabulary, data.accepts, manner)
+    lexicon, vocabulary = words_of(data, how.words)
+    members = []
+    for member in range(how.members):
+        learning = prepared(data, params, member=member, words=(lexicon, vocabulary))
+        own = curve if member == 0 else Curve(curve.policy)
+        put = aside and aside.with_name(f"{aside.name}-{member}")
+        members.append(_member(learning, params, member, exam=exam, curve=own, say=say, aside=put))
+    return SelectivePolicy(tuple(members), vocabulary, data.accepts, _manner(params))
 
 
-def _member(
+def prepared(
     data: Dataset,
     params: Params,
-    member: int,
-    lexicon: Lexicon,
-    manner: Manner,
-    words: int,
-    exam: Exam,
-    curve: Curve,
-    say: Say,
-    aside: Path | None,
-) -> SelectiveNet:
+    *,
+    member: int = 0,
+    words: tuple[Lexicon, Vocabulary] | None = None,
+    practice: type[Practice] = Practice,
+) -> Learning:
+    """A member before its first episode. `words`: as `words_of` found them, where they are known already."""
     how = params.train.selective
+    lexicon, vocabulary = words or words_of(data, how.words)
     torch.manual_seed(params.seed + 1000 * member)
     module = Selective(
         SelectiveNet(
-            words=words,
+            words=len(vocabulary),
             filters=len(data.filters),
             embedding=how.embedding,
             width=how.width,
@@ -74,8 +80,11 @@ def _member(
         ),
         lr=how.lr,
         episodes=how.episodes,
+        passes=how.passes,
+        replay=how.replay,
     )
-    practice = Practice(
+    manner = _manner(params)
+    walks = practice(
         data,
         lexicon,
         walks=max(1, how.environments // params.train.devices),
@@ -86,12 +95,21 @@ def _member(
         progress=lambda: module.progress,
         rng=np.random.default_rng(params.seed),
     )
+    return Learning(module, walks, data, lexicon, manner)
+
+
+def _manner(params: Params) -> Manner:
+    how = params.train.selective
+    return Manner(price=how.price, threshold=how.keep, rounds=how.rounds)
+
+
+def _member(
+    learning: Learning, params: Params, member: int, *, exam: Exam, curve: Curve, say: Say, aside: Path | None
+) -> SelectiveNet:
+    how, module, practice = params.train.selective, learning.module, learning.practice
 
     def report() -> float:
-        judge = Judge.over([module.kept()], lexicon)
-        held_out = exam.followed(
-            lambda goals, heads: follow(data, goals, heads, judge, manner, audit=data.audit)
-        )
+        held_out = learning.score(exam)
         train = float(np.mean(practice.scores)) if practice.scores else float("nan")
         practice.scores.clear()
         curve.add(module.finished, train, held_out)

@@ -1,6 +1,7 @@
-"""Learning the selective walk, as one LightningModule: two losses, one gradient step a round."""
+"""Learning the selective walk, as one LightningModule: two losses, a gradient step or more for each round."""
 
 import copy
+from collections import deque
 from typing import cast
 
 import torch
@@ -12,24 +13,38 @@ from threatwalk.learning import lightning
 from threatwalk.learning.selective.net import SelectiveNet
 from threatwalk.learning.selective.practice import Asking, Keeping, Lesson
 
-_AVERAGED = 200  # rounds: the network that is kept is the mean over about the last so many, or a fifth of all
+_AVERAGED = 200  # steps: the network that is kept is the mean over about the last so many, or a fifth of all
 _DECAY = 0.01
 _UNREAD = 0.1  # the share of words that is left out at random, so that none is indispensable
-_WARM = 50  # rounds until the learning rate is full
+_WARM = 50  # steps until the learning rate is full
 _WORTH = 10.0  # of the squared error, which is small, beside the cross entropy
 
 
 class Selective(lightning.Practised):
     """worth: squared error to what the archive knows of each question; belief: cross entropy to the goal."""
 
-    def __init__(self, net: SelectiveNet, *, lr: float, episodes: int) -> None:
+    def __init__(self, net: SelectiveNet, *, lr: float, episodes: int, passes: int, replay: int) -> None:
+        """`passes`: gradient steps for each round of practice, the first of that round, the others of any
+        of the last `replay` rounds and itself.
+        """
         super().__init__(episodes)
         self.net = net
         self._average = copy.deepcopy(net).requires_grad_(requires_grad=False)
         self._weights = list(net.parameters())
-        self._lr = lr
+        self._lr, self._passes = lr, passes
+        self._recent = deque[Lesson](maxlen=1 + replay)
+
+    def on_train_epoch_start(self) -> None:
+        self._recent.clear()  # a stretch needs nothing but what a checkpoint holds
 
     def training_step(self, lesson: Lesson, _: int) -> None:
+        self._recent.append(lesson)
+        self._learn(lesson)
+        for at in torch.randint(len(self._recent), (self._passes - 1,)).tolist():
+            self._learn(self._recent[at])
+        self.finished += lightning.over_ranks(self.trainer, lesson.finished, self.device)
+
+    def _learn(self, lesson: Lesson) -> None:
         optimizer = cast("LightningOptimizer", self.optimizers())
         self.lessons += 1
         for group in optimizer.param_groups:
@@ -42,7 +57,6 @@ class Selective(lightning.Practised):
         torch.nn.utils.clip_grad_norm_(self._weights, 1.0)
         optimizer.step()
         self._keep_average()
-        self.finished += lightning.over_ranks(self.trainer, lesson.finished, self.device)
 
     def worth_error(self, asking: Asking) -> Tensor:
         net, kept = self.net, self.net.embed(asking.kept.thinned(_UNREAD))
