@@ -30,7 +30,8 @@ Longs = NDArray[np.int64]
 _SEPARATOR = "\x1f"  # below every character of a kind or value: keys sort as (kind, value) do
 _DAY_US = 86_400_000_000
 _EDGES = ("found", "first_day", "first_group", "other_day")
-_SLICE = 1 << 23  # rows of evidence that are sorted at once, more where one sample has them
+_TEXTS = 1 << 20  # that are collected before they are compared with those that are known
+_SLICE = 1 << 22  # rows of evidence that are sorted at once, more where one sample has them
 _TOKENS = re.compile(r"[/?#=&\s]+")
 
 
@@ -168,8 +169,10 @@ class Builder:
         shutil.rmtree(self._fresh, ignore_errors=True)
         self._rows = self._fresh / "rows"
         self._rows.mkdir(parents=True)
-        self._texts: list[pa.Array] = []
-        self._count = 0  # of texts so far
+        self._known = pa.array([], pa.string())  # distinct texts, and ...
+        self._places: list[Ints] = []  # ... where in them each text stands that came in before ...
+        self._texts: list[pa.Array] = []  # ... these
+        self._count = self._settled = 0  # of texts so far, and of those that have a place
         self._goal_codes = self._codes(goals.samples)
 
     def know(self, names: Iterable[str]) -> None:
@@ -228,15 +231,26 @@ class Builder:
         begin, texts = self._count, merged(keys.texts) if self._merge_hosts else keys.texts
         self._texts.append(texts)
         self._count += len(texts)
+        if self._count - self._settled > max(_TEXTS, len(self._known)):
+            self._settle()
         return np.where(keys.codes < 0, -1, keys.codes + begin).astype(np.int32)
 
+    def _settle(self) -> None:
+        """Find the places of new texts; rarely, since each time all known ones are hashed."""
+        self._known = pc.unique(pa.chunked_array([self._known, *self._texts], pa.string()))
+        fresh = pa.chunked_array(self._texts, pa.string())
+        self._places.append(pc.index_in(fresh, self._known).to_numpy().astype(np.int32))
+        self._texts.clear()
+        self._settled = self._count
+
     def _numbered(self) -> tuple[pa.Array, Ints]:
-        """All samples' texts in order, and the number of each text that was collected; the last: -1, of none."""
-        collected = pa.chunked_array(self._texts, pa.string())
-        distinct = pc.unique(collected)
-        everything = distinct.take(pc.array_sort_indices(distinct))
-        number = pc.index_in(collected, everything).to_numpy()
-        return everything, np.append(number, -1).astype(np.int32)
+        """All samples' texts in order, and the number of each text that came in; the last: -1, of none."""
+        self._settle()
+        order = pc.array_sort_indices(self._known)
+        rank = np.empty(len(order), dtype=np.int32)
+        rank[order.to_numpy()] = np.arange(len(order), dtype=np.int32)
+        everything = self._known.take(order)
+        return everything, np.append(rank[_joined(self._places)], np.int32(-1))
 
     def _edges(self, number: Ints, n: int, order: list[int]) -> None:
         """Evidence rows -> one edge for each (filter, origin, found), filter by filter, rows by origin."""
@@ -343,3 +357,7 @@ class Growing:
         """The format leaves room for the length to grow to any number (numpy.lib.format)."""
         head = {"descr": "<i4", "fortran_order": False, "shape": (self.length,)}
         np.lib.format.write_array_header_1_0(file, head)
+
+
+def _joined(parts: Sequence[Ints]) -> Ints:
+    return np.concatenate([np.empty(0, dtype=np.int32), *parts])
