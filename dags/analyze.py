@@ -3,24 +3,64 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import CronTriggerTimetable, Param, chain, conf, dag, task_group
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from commands import DEFAULTS, command, deadline, sources
+from commands import DEFAULTS, Command, command, deadline, post, setting, sources
 
 DOC = """
 ### analyze: the night's work
 
+**inbox** queues what others left in the folder or bucket that the variable `THREATWALK_INBOX` names, where it names one; whatever
+becomes of it, the night goes on.
+
 Claims the queued indicators (`threatwalk queue add KIND:VALUE`), walks from each with the **champion** of MLflow through
 the gate, and writes for each a STIX 2.1 bundle and a self-contained HTML page that explains every step. Several workers
 share the queue (**walk**, mapped); **publish** sends what may leave to the TAXII collection of the connection `taxii`,
-where there is one.
+where there is one. **summary** tells what the night changed: by mail to the variable `THREATWALK_SUMMARY_TO`, and its first line, counts
+alone, to the web hook of the connection `summary`, where there are these.
 
 An indicator is claimed with a lease: a worker that dies loses none. A task in which one was not analysed fails and names it;
 repeated, it walks from those alone. A night that is not done six hours after its start alerts.
 """
+
+
+class Inbox(Command):
+    """Skipped where nobody has named an inbox."""
+
+    def get_env(self, context: Any) -> dict[str, str]:
+        env = super().get_env(context)
+        env["THREATWALK_INBOX"] = setting("THREATWALK_INBOX")
+        if not env["THREATWALK_INBOX"]:
+            raise AirflowSkipException("no inbox: the variable THREATWALK_INBOX would name it")
+        return env
+
+
+class Summary(Command):
+    """Sends the page and the first line that its command writes; the mail goes first, so that a second try tells nobody twice."""
+
+    told = ""  # the folder where the command writes
+
+    def get_env(self, context: Any) -> dict[str, str]:
+        return {**super().get_env(context), "THREATWALK_TOLD": self.told}
+
+    def _try(self, context: Any, following: str | None) -> Any:
+        with TemporaryDirectory() as self.told:
+            super()._try(context, following)
+            head, page = (
+                (Path(self.told) / name).read_text(encoding="utf-8") for name in ("head.txt", "page.html")
+            )
+        if people := setting("THREATWALK_SUMMARY_TO"):
+            mail = SmtpNotifier(to=people, subject=head, html_content=page)
+            mail.notify(context)  # not mail(context), which would take what was found for a template
+        if not post("summary", head):
+            raise AirflowFailException("the web hook of the connection `summary` did not take it")
 
 
 @dag(
@@ -59,7 +99,11 @@ repeated, it walks from those alone. A night that is not done six hours after it
     },
 )
 def analyze() -> None:
-    shards = command("shards", "threatwalk queue shards", output_processor=json.loads)
+    # A list that was refused is refused in silence the next time: who is to know of it is told at once.
+    inbox = command("inbox", "threatwalk queue inbox", kind=Inbox, retries=0)
+    shards = command(
+        "shards", "threatwalk queue shards", output_processor=json.loads, trigger_rule="all_done"
+    )
 
     @task_group
     def walk(shard: Any) -> None:
@@ -73,7 +117,14 @@ def analyze() -> None:
         keys=lambda: ["taxii"],
         trigger_rule="all_done",  # what the others found is not held back by a walk that failed
     )
-    chain(walks, published)
+    told = command(
+        "summary",
+        'threatwalk summary --run "$THREATWALK_RUN" --html "$THREATWALK_TOLD/page.html" --head "$THREATWALK_TOLD/head.txt"',
+        kind=Summary,
+        trigger_rule="all_done",
+    )
+    chain(inbox, shards)
+    chain(walks, published, told)
     # A run is what its last tasks are: this one fails it where a walk did.
     chain([walks, published], EmptyOperator(task_id="night", trigger_rule="none_failed"))
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import yaml
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import Asset, Connection, DeadlineAlert, DeadlineReference, SyncCallback
+from airflow.sdk import Asset, Connection, DeadlineAlert, DeadlineReference, SyncCallback, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 VERSION = "0.1.0"  # of threatwalk; a worker with another one refuses these DAGs' tasks
@@ -126,19 +126,34 @@ def command(
     )
 
 
+def setting(name: str) -> str:
+    """What Airflow's variable of this name holds or, where there is none, the worker's environment; empty: neither."""
+    return Variable.get(name, default=None) or os.environ.get(name, "")
+
+
 def tell(text: str) -> None:
-    """Write into the log, and post `{"text": ...}` to the web hook that is the password of the connection `alerts`."""
+    """Write into the log, and post it to the web hook of the connection `alerts`."""
     log.error(text)
+    post("alerts", text)
+
+
+def post(connection: str, text: str) -> bool:
+    """Post `{"text": ...}` to the web hook that is a connection's password, where there is such a connection.
+
+    False: there is one, and it did not take it.
+    """
     try:
-        hook = Connection.get("alerts").password
+        hook = Connection.get(connection).password
     except AirflowNotFoundException:
-        return
+        return True
     body = json.dumps({"text": f"threatwalk: {text}"}).encode()
     request = urllib.request.Request(hook, body, {"Content-Type": "application/json"})  # noqa: S310 - the operator's
     try:
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
     except OSError as err:
         log.error("nobody could be told: %s", type(err).__name__)  # noqa: TRY400 - the text may hold the hook
+        return False
+    return True
 
 
 def failed(context: Any) -> None:

@@ -34,6 +34,7 @@ for name in ("collect", "record", "retrain", "promote", "analyze"):
         "mapped": [t.task_id for t in dag.tasks if t.get_closest_mapped_task_group() is not None],
         "pushes": [t.task_id for t in dag.tasks if hasattr(t, "keys") and t.do_xcom_push],
         "upstream": {t.task_id: sorted(t.upstream_task_ids) for t in dag.tasks},
+        "retries": {t.task_id: t.retries for t in dag.tasks},
         "rules": {t.task_id: t.trigger_rule.value for t in dag.tasks},
         "callbacks": {t.task_id: [c.__name__ for c in t.on_failure_callback] for t in dag.tasks},
         "deadlines": [[d.interval.total_seconds(), d.callback.path] for d in dag.deadline or []],
@@ -173,12 +174,21 @@ def test_analyze_maps_workers_over_shards_and_a_failed_one_fails_the_night(probe
 
     assert dag["mapped"] == ["walk.analyze"]
     assert dag["upstream"] == {
-        "shards": [],
+        "inbox": [],
+        "shards": ["inbox"],
         "walk.analyze": ["shards"],
         "publish": ["walk.analyze"],
+        "summary": ["publish"],
         "night": ["publish", "walk.analyze"],
     }
     assert (dag["rules"]["publish"], dag["rules"]["night"]) == ("all_done", "none_failed")
+
+
+def test_no_night_waits_for_a_good_inbox_and_every_night_is_summed_up(probe: dict) -> None:
+    dag = probe["dags"]["analyze"]
+
+    assert dag["rules"]["shards"] == dag["rules"]["summary"] == "all_done"
+    assert (dag["retries"]["inbox"], dag["retries"]["summary"]) == (0, 2)
 
 
 def test_promote_asks_a_person_once_and_moves_nothing_without(probe: dict) -> None:
@@ -201,7 +211,7 @@ def test_keys_come_from_connections_and_stand_in_no_rendered_field(probe: dict) 
     for task, keys in probe["dags"]["record"]["keys"].items():
         assert keys == ([] if task == "archive" else sorted(keyed))
     assert probe["dags"]["analyze"]["keys"] == {
-        "shards": [],
+        **{task: [] for task in ("inbox", "shards", "summary")},
         "walk.analyze": sorted(keyed),
         "publish": ["taxii"],
     }

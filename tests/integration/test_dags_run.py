@@ -9,8 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, TCPServer, ThreadingTCPServer
 from typing import ClassVar
 
 import pytest
@@ -27,13 +31,17 @@ with open(os.environ["CALLS"], "a") as file:
 source = os.environ.get("THREATWALK_SOURCE", "").partition("=")[0]
 if os.environ.get("FAIL") and os.environ["FAIL"] in (os.environ.get("THREATWALK_SHARD"), source, sys.argv[-1]):
     tries = sum(json.loads(line)["env"].get("THREATWALK_SOURCE", "").startswith(source) for line in open(os.environ["CALLS"]))
-    sys.exit(75 if tries <= int(os.environ.get("TIMES", "99")) else 0)
+    sys.exit(int(os.environ.get("CODE", "75")) if tries <= int(os.environ.get("TIMES", "99")) else 0)
 if sys.argv[1] == "record" and "--shares" in sys.argv:
     shares = json.loads(os.environ["SHARES"])
     hop = int(sys.argv[3])
     if hop > len(shares):
         sys.exit(99)
     print(json.dumps(shares[hop - 1]))
+elif sys.argv[1] == "summary":
+    for option, text in (("--html", os.environ.get("PAGE", "<p>page</p>")), ("--head", "run 1: 3 analysed")):
+        with open(sys.argv[sys.argv.index(option) + 1], "w", encoding="utf-8") as file:
+            file.write(text)
 elif sys.argv[1:] == ["queue", "shards"]:
     print(os.environ.get("SHARDS", "[]"))
 elif sys.argv[1:] == ["promote", "--judge"]:
@@ -81,6 +89,9 @@ get_env = collect.Collect.get_env
 def backfilled(self, context):
     run = context["dag_run"].model_copy(update={"run_type": "backfill"})
     return get_env(self, {**context, "dag_run": run, "logical_date": pendulum.parse(os.environ["BACKFILL"])})
+from airflow.models import DagRun
+from airflow.sdk.exceptions import ParamValidationError
+named = DagRun.generate_run_id
 done = {}
 for case, (name, env) in json.loads(sys.argv[1]).items():
     collect.Collect.get_env = backfilled if "BACKFILL" in env else get_env
@@ -95,7 +106,14 @@ for case, (name, env) in json.loads(sys.argv[1]).items():
         Person(env["ANSWER"])
     with create_session() as session:
         events = session.query(AssetEvent).count()
-    run = dag.test(run_conf=json.loads(env.get("CONF", "{}")))
+    DagRun.generate_run_id = staticmethod(lambda **_: env["RUN_ID"]) if "RUN_ID" in env else named
+    try:
+        run = dag.test(run_conf=json.loads(env.get("CONF", "{}")))
+    except (ParamValidationError, ValueError) as refused:
+        done[case] = {"refused": repr(refused)}
+        for key in env:
+            del os.environ[key]
+        continue
     with create_session() as session:
         events = session.query(AssetEvent).count() - events
     states, pools = {}, {}
@@ -138,6 +156,7 @@ CASES = {
     "night": ("analyze", {"SHARDS": '["1/2", "2/2"]'}),
     "quiet": ("analyze", {"SHARDS": "[]"}),
     "outage": ("analyze", {"SHARDS": '["1/2", "2/2"]', "FAIL": "2/2"}),
+    "refused": ("analyze", {"AIRFLOW_VAR_THREATWALK_INBOX": "s3://desk/in", "FAIL": "inbox", "CODE": "1"}),
     "gate": ("promote", {"JUDGED": _judged("1-2-selective", "gate")}),
     "stays": ("promote", {"JUDGED": _judged(None, "person")}),
     "approved": ("promote", {"JUDGED": _judged("1-2-selective", "person"), "ANSWER": "Approve"}),
@@ -147,34 +166,88 @@ CASES = {
 
 
 class _Hook(BaseHTTPRequestHandler):
-    told: ClassVar[list[str]] = []
+    told: ClassVar[list[tuple[str, str]]] = []
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.told.append(json.loads(body)["text"])
-        self.send_response(200)
+        self.told.append((self.path, json.loads(body)["text"]))
+        self.send_response(410 if self.path == "/gone" else 200)
         self.end_headers()
+
+
+class _Mail(StreamRequestHandler):
+    """As much of SMTP (RFC 5321) as it takes to receive a mail."""
+
+    sent: ClassVar[list[tuple[list[str], Message]]] = []
+
+    def handle(self) -> None:
+        self.wfile.write(b"220 loopback\r\n")
+        people: list[str] = []
+        for line in iter(self.rfile.readline, b""):
+            word = line.strip().decode().upper()
+            if word.startswith("RCPT TO:"):
+                people.append(line.decode().partition("<")[2].partition(">")[0])
+            if word == "DATA":
+                self.wfile.write(b"354 go on\r\n")
+                text = b"".join(iter(self.rfile.readline, b".\r\n"))
+                self.sent.append((people, message_from_bytes(text.replace(b"\r\n.", b"\r\n"))))
+            self.wfile.write(b"221 bye\r\n" if word == "QUIT" else b"250 well\r\n")
 
 
 @pytest.fixture(scope="module")
 def hook() -> Iterator[str]:
     """A web hook on loopback; what it is told is kept in `_Hook.told`."""
-    server = HTTPServer(("127.0.0.1", 0), _Hook)
+    with served(HTTPServer(("127.0.0.1", 0), _Hook)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def mail() -> Iterator[str]:
+    """The connection of a mail server on loopback; what it is sent is kept in `_Mail.sent`."""
+    with served(ThreadingTCPServer(("127.0.0.1", 0), _Mail)) as port:
+        plain = {"from_email": "desk@cert.example", "disable_ssl": True, "disable_tls": True}
+        yield json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": plain})
+
+
+@contextmanager
+def served(server: TCPServer) -> Iterator[int]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/hook"
+    yield int(server.server_address[1])
     server.shutdown()
     server.server_close()
 
 
+HOSTILE = "<p>{{ 7 * 7 }} {% raw %} &lt;script&gt; ünïcode\n.\n..two dots</p>"
+
+
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, hook: str) -> dict:
+def ran(tmp_path_factory: pytest.TempPathFactory, hook: str, mail: str) -> dict:
+    asked = {
+        "AIRFLOW_VAR_THREATWALK_SUMMARY_TO": "day@cert.example; duty@cert.example",
+        "AIRFLOW_CONN_SMTP_DEFAULT": mail,
+        "PAGE": HOSTILE,
+    }
+    told = {
+        "told": {
+            **asked,
+            "AIRFLOW_CONN_SUMMARY": _web_hook(f"{hook}/desk"),
+            "THREATWALK_INBOX": "/var/inbox",
+        },
+        "untold": {**asked, "AIRFLOW_CONN_SUMMARY": _web_hook(f"{hook}/gone")},
+        "unsent": {**asked, "AIRFLOW_CONN_SMTP_DEFAULT": json.dumps({**json.loads(mail), "port": 1})},
+    }
     connections = {
         "AIRFLOW_CONN_VIRUSTOTAL": json.dumps({"conn_type": "generic", "password": KEY}),
         "AIRFLOW_CONN_CIRCL": json.dumps({"conn_type": "generic", "password": "of-the-feed"}),
         "AIRFLOW_CONN_TAXII": json.dumps({"conn_type": "generic", "host": "https://t.example/c/1/"}),
-        "AIRFLOW_CONN_ALERTS": json.dumps({"conn_type": "generic", "password": hook}),
+        "AIRFLOW_CONN_ALERTS": _web_hook(f"{hook}/alerts"),
     }
-    return play(CASES, tmp_path_factory.mktemp("airflow"), connections)
+    cases = CASES | {name: ("analyze", env) for name, env in told.items()}
+    return play(cases, tmp_path_factory.mktemp("airflow"), connections)
+
+
+def _web_hook(url: str) -> str:
+    return json.dumps({"conn_type": "generic", "password": url})
 
 
 def play(cases: dict[str, tuple[str, dict[str, str]]], home: Path, more: dict[str, str]) -> dict:
@@ -210,7 +283,7 @@ def _calls(ran: dict, case: str, *line: str) -> list[dict]:
     "case",
     [
         *("collect", "month", "backfill", "backfilled", "record", "away"),
-        *("retrain", "night", "quiet", "gate", "approved"),
+        *("retrain", "night", "quiet", "refused", "gate", "approved", "told"),
     ],
 )
 def test_a_run_in_which_every_command_ends_well_is_a_success(ran: dict, case: str) -> None:
@@ -288,6 +361,51 @@ def test_a_shard_that_failed_makes_the_night_a_failure_and_the_rest_is_published
     assert len(_calls(ran, "outage", "publish")) == 1
 
 
+def test_without_an_inbox_the_task_is_skipped_and_the_night_runs(ran: dict) -> None:
+    assert ran["done"]["quiet"]["tasks"]["inbox"] == ["skipped"]
+    assert not _calls(ran, "quiet", "queue", "inbox")
+    assert "no inbox: the variable THREATWALK_INBOX would name it" in ran["logs"]
+
+
+def test_an_inbox_comes_from_a_variable_or_from_the_environment(ran: dict) -> None:
+    inboxes = {
+        case: [env["THREATWALK_INBOX"] for env in _calls(ran, case, "queue", "inbox")]
+        for case in ("refused", "told")
+    }
+
+    assert inboxes == {"refused": ["s3://desk/in"], "told": ["/var/inbox"]}
+
+
+def test_an_inbox_that_was_refused_is_told_of_and_the_night_goes_on(ran: dict) -> None:
+    states = ran["done"]["refused"]["tasks"]
+
+    assert (states["inbox"], states["shards"], states["summary"]) == (["failed"], ["success"], ["success"])
+
+
+def test_the_summary_goes_to_people_by_mail_as_it_is_and_its_first_line_to_the_web_hook(ran: dict) -> None:
+    [summed] = _calls(ran, "told", "summary", "--run")
+    (people, mail), *others = _Mail.sent
+
+    assert summed["THREATWALK_RUN"] in ran["done"]["told"]["calls"][-1]["line"]
+    assert people == ["day@cert.example", "duty@cert.example"]
+    assert (mail["From"], mail["Subject"]) == ("desk@cert.example", "run 1: 3 analysed")
+    [part] = mail.get_payload()
+    assert part.get_content_type() == "text/html"
+    assert part.get_payload(decode=True).decode().splitlines() == HOSTILE.splitlines()  # no template, either
+    assert [text for path, text in _Hook.told if path == "/desk"] == ["threatwalk: run 1: 3 analysed"]
+    assert len(others) == 1  # of `untold`, whose mail went out before its web hook was gone
+
+
+def test_where_nothing_is_configured_the_summary_stays_in_the_log(ran: dict) -> None:
+    assert ran["done"]["night"]["tasks"]["summary"] == ["success"]
+    assert len(_calls(ran, "night", "summary")) == 1
+
+
+@pytest.mark.parametrize("case", ["untold", "unsent"])
+def test_a_summary_that_does_not_arrive_is_a_failure(ran: dict, case: str) -> None:
+    assert (ran["done"][case]["run"], ran["done"][case]["tasks"]["summary"]) == ("failed", ["failed"])
+
+
 def test_keys_reach_the_commands_that_ask_and_no_log(ran: dict) -> None:
     assert _calls(ran, "record", "record")[0]["THREATWALK_KEY_VIRUSTOTAL"] == KEY
     assert _calls(ran, "night", "analyze")[0]["THREATWALK_KEY_VIRUSTOTAL"] == KEY
@@ -324,12 +442,14 @@ def test_without_an_approval_nothing_is_moved(ran: dict, case: str, state: str, 
 
 
 def test_people_are_told_of_every_task_that_failed_and_of_a_late_night(ran: dict) -> None:
-    told = [" ".join(text.split()[:3]) for text in _Hook.told]
+    told = [" ".join(text.split()[:3]) for path, text in _Hook.told if path == "/alerts"]
 
     assert told == [
         "threatwalk: record.hop_1.each.ask failed",
         "threatwalk: analyze.walk.analyze failed",
+        "threatwalk: analyze.inbox failed",
         "threatwalk: promote.approve failed",
+        *["threatwalk: analyze.summary failed"] * 2,
         "threatwalk: analyze is",
     ]
 

@@ -17,7 +17,8 @@ from threatwalk.settings import Settings
 @click.option("--run", help="Which run; default: the last one that finished anything.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write it as a page, too.")
-def summary(params: Params, run: str | None, as_json: bool, html: Path | None) -> None:
+@click.option("--head", type=click.Path(path_type=Path), help="Write the first line, too: it names nobody.")
+def summary(params: Params, run: str | None, as_json: bool, html: Path | None, head: Path | None) -> None:
     """Tell what a run changed: new samples, what stopped early or failed, sources and quota.
 
     The first line holds counts alone. Values are defanged; those of TLP:RED and TLP:AMBER+STRICT are left out.
@@ -32,6 +33,7 @@ def summary(params: Params, run: str | None, as_json: bool, html: Path | None) -
             told = summed(desk, engine, datetime.now(UTC), run=run)
     finally:
         engine.dispose()
-    if html is not None:
-        store.write(html, told.html().encode("utf-8", "backslashreplace"))
+    for path, text in ((html, told.html()), (head, told.head)):
+        if path is not None:
+            store.write(path, text.encode("utf-8", "backslashreplace"))
     click.echo(json.dumps({"head": told.head, **asdict(told)}, ensure_ascii=False) if as_json else str(told))
