@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from threatwalk.archive import tables
 from threatwalk.bench import scale
 from threatwalk.bench.practice import replace_how
+from threatwalk.bench.row import told
 from threatwalk.cli.bench import bench
 from threatwalk.learning.dataset import Dataset
 from threatwalk.params import Params, load
@@ -68,12 +69,15 @@ def alone(_: int, params: Params, compiled: Path, episodes: int) -> list[tuple[i
     return [scale.one_rank(replace_how(params, how), compiled, 0, 0)]
 
 
-def test_a_size_and_a_number_of_ranks_have_their_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_and_a_number_of_ranks_have_their_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scale, "apart", lambda work, *given: work(*given))
     monkeypatch.setattr(scale, "together", alone)
     monkeypatch.setattr(scale, "RANKS", (1,))
     monkeypatch.setattr(scale, "EPISODES", 300)  # more than one lesson
-    tiny = ["--reports", "25", "--seconds", "0.1", "--size", "50"]
+    picture = tmp_path / "scale.png"
+    tiny = ["--reports", "25", "--seconds", "0.1", "--size", "50", "--picture", str(picture)]
 
     shown = CliRunner().invoke(
         bench, ["learning", "--json", "--figure", "scale", *tiny], catch_exceptions=False
@@ -87,4 +91,13 @@ def test_a_size_and_a_number_of_ranks_have_their_rows(monkeypatch: pytest.Monkey
         "scale.ranks_steps.1",
     ]
     assert -1 <= rows["scale.ranks_score.1"] <= 1
-    assert all(value > 0 for name, value in rows.items() if name != "scale.ranks_score.1")
+    assert all(value > 0 for name, value in rows.items() if name != "scale.ranks_score.1")    assert not picture.exists()  # of one size there is no curve
+
+
+def test_two_sizes_are_drawn(tmp_path: Path) -> None:
+    bare = told("scale.bare_mb", 500.0, "MB")
+    sizes = [told(f"scale.{name}.{size}", size / 7, "") for size in (50, 500) for name in COSTS]
+
+    scale.drawn([bare, *sizes], tmp_path / "scale.png")
+
+    assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")

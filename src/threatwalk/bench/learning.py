@@ -36,6 +36,7 @@ class Bench:
     seconds: float
     folder: Path
     sizes: Sequence[int]  # of `scale`
+    picture: Path  # of it
     study: Path  # the table of the study benchmark, if there is one
     peers: Path
     say: Say
@@ -116,7 +117,11 @@ def _env_gpu(bench: Bench) -> Iterator[Row]:
 def _scale(bench: Bench) -> Iterator[Row]:
     bench.data  # noqa: B018 - the world that is copied is made when it is first asked for
     base = bench.folder_of(SEED)
-    yield from scale.growth(base, bench.params, bench.sizes, bench.seconds, bench.say)
+    grown = []
+    for row in scale.growth(base, bench.params, bench.sizes, bench.seconds, bench.say):
+        grown.append(row)
+        yield row
+    scale.drawn(grown, bench.picture)
     yield from scale.ranks(base / "compiled", bench.params, scale.EPISODES, scale.SEEDS, bench.say)
 
 
@@ -148,17 +153,27 @@ def rows(
     worlds: int,
     seconds: float,
     sizes: Sequence[int],
+    picture: Path,
     study: Path,
     peers: Path,
     say: Say,
 ) -> Iterator[Row]:
     """The rows of some figures. `reports`: the size of their worlds, by default 1,000; `worlds`: of the study, how
-    many are practised in; `seconds`: how long each figure measures; `sizes`: the reports of `scale`;
+    many are practised in; `seconds`: how long each figure measures; `sizes`: the reports of `scale`, `picture`: where they are drawn;
     `study`: the table of the study benchmark, from which the figures of `skill` come; `peers`: where Stable-Baselines3 is.
     """
     with TemporaryDirectory(prefix="threatwalk-bench-") as name:
         bench = Bench(
-            params, reports or REPORTS, worlds, seconds, Path(name), sizes or scale.SIZES, study, peers, say
+            params,
+            reports or REPORTS,
+            worlds,
+            seconds,
+            Path(name),
+            sizes or scale.SIZES,
+            picture,
+            study,
+            peers,
+            say,
         )
         for figure in figures:
             yield from FIGURES[figure](bench)

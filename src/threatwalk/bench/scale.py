@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from matplotlib.figure import Figure
 
 from threatwalk.bench.practice import Clock, endless, rate, replace_how
 from threatwalk.bench.row import Row, over, told
@@ -26,12 +27,13 @@ from threatwalk.learning import lightning
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Curve, Exam
 from threatwalk.learning.learn_set import prepared
+from threatwalk.learning.reproduce import save
 from threatwalk.learning.rollouts import Lesson
 from threatwalk.params import Params
 from threatwalk.stages import compile as compile_stage
 from threatwalk.stages.train import EXAM
 
-SIZES, RANKS = (1000, 10_000), (1, 2, 4)  # to compile 100,000 takes about 41 GB of memory
+SIZES, RANKS = (1000, 10_000), (1, 2, 4)
 EPISODES, SEEDS = 3000, 1
 _WALKS = 512  # side by side
 _NAMES = ("domain", "hostname", "filename")  # their endings mean something
@@ -39,6 +41,15 @@ _UNITS = {
     "bare_mb": "MB without a dataset",
     "compile_s": "s of one core", "compile_mb": "MB", "dataset_mb": "MB on disk", "env_steps": "steps/s",
     "train_start_s": "s of one core", "train_steps": "steps/s", "train_mb": "MB", "train_own_mb": "MB",
+}  # fmt: skip
+
+_PANELS = {  # of the picture
+    "s of one core": {"compile_s": "compile", "train_start_s": "training, until its first lesson"},
+    "MB": {
+        "compile_mb": "compile, the most", "train_mb": "training, the most", "train_own_mb": "training, in no file",
+        "dataset_mb": "dataset, on disk",
+    },
+    "steps/s": {"env_steps": "walks alone", "train_steps": "training"},
 }  # fmt: skip
 
 Say = Callable[[str], None]
@@ -63,6 +74,28 @@ def growth(base: Path, params: Params, sizes: Sequence[int], seconds: float, say
             for name, value in costs.items():
                 yield told(f"scale.{name}.{size}", value, _UNITS[name])
         shutil.rmtree(folder)
+
+
+def drawn(rows: Sequence[Row], path: Path) -> None:
+    """What `growth` measured, time and memory over the reports, as a PNG; nothing of fewer than two sizes."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        _, name, *size = row.figure.split(".")
+        if size and row.value is not None:
+            found.setdefault(name, []).append((int(size[0]), row.value))
+    if len(found.get("compile_s", ())) < 2:
+        return
+    figure = Figure(figsize=(11, 4), layout="constrained")  # without pyplot: no display, no state
+    for axes, (unit, curves) in zip(figure.subplots(1, 3), _PANELS.items(), strict=True):
+        for name, label in curves.items():
+            axes.plot(*zip(*sorted(found[name]), strict=True), marker="o", label=label)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("reports")
+        axes.set_ylabel(unit)
+        axes.grid(alpha=0.2)
+        axes.legend(fontsize="small")
+    save(figure, path)
 
 
 def ranks(compiled: Path, params: Params, episodes: int, seeds: int, say: Say) -> Iterator[Row]:

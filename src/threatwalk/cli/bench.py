@@ -104,6 +104,11 @@ def reports(
     help="Reports of a world of `scale`; repeatable. Default: 1000, 10000.",
 )
 @click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    help="Where `scale` draws; default: THREATWALK_HOME/bench/scale.png.",
+)
+@click.option(
     "--study",
     type=click.Path(path_type=Path),
     help="Folder of the study benchmark; default: where it is made.",
@@ -127,6 +132,7 @@ def learning(
     size: int | None,
     seconds: float,
     sizes: tuple[int, ...],
+    picture: Path | None,
     study: Path | None,
     worlds: int,
     peers: Path | None,
@@ -143,7 +149,7 @@ def learning(
     from threatwalk.cli.benchmark import STUDY, folder_of
     from threatwalk.stages.benchmark import TABLE
 
-    stored = (study or folder_of(STUDY)) / TABLE
+    stored, home = (study or folder_of(STUDY)) / TABLE, Settings.from_env().home / "bench"
     shown = rows(
         figures or _LEARNING,
         params,
@@ -151,8 +157,9 @@ def learning(
         worlds=worlds,
         seconds=seconds,
         sizes=sizes,
+        picture=picture or home / "scale.png",
         study=stored,
-        peers=peers or Settings.from_env().home / "bench" / "sb3",
+        peers=peers or home / "sb3",
         say=_say,
     )
     _show(shown, as_json=as_json)
