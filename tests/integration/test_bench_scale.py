@@ -91,7 +91,8 @@ def test_a_size_and_a_number_of_ranks_have_their_rows(
         "scale.ranks_steps.1",
     ]
     assert -1 <= rows["scale.ranks_score.1"] <= 1
-    assert all(value > 0 for name, value in rows.items() if name != "scale.ranks_score.1")    assert not picture.exists()  # of one size there is no curve
+    assert all(value > 0 for name, value in rows.items() if name != "scale.ranks_score.1")
+    assert not picture.exists()  # of one size there is no curve
 
 
 def test_two_sizes_are_drawn(tmp_path: Path) -> None:
