@@ -1,6 +1,6 @@
 """MLflow, and the only file that imports it: training runs, and versions of the model `threatwalk`.
 
-A version is a folder with a policy's files (JSON, and pt2 or safetensors for a network; never a pickle) and an MLmodel
+A version is a folder with a policy's files (JSON, and safetensors for a network; never a pickle) and an MLmodel
 file of our own flavour, which MLflow shows but cannot execute. Its tags carry the digest of those
 files, the filter list and the version of the encoding; the aliases are `challenger` and `champion`.
 MLflow takes seconds to import, so it is imported when a registry is opened.
@@ -121,11 +121,12 @@ class Registry:
         Raises:
             ModelError: the run does not hold it as it was logged.
         """
-        table = json.loads(self.artifact(run_id, "models.json", scratch).read_text("utf-8"))
         models = self.artifact(run_id, "models", scratch)
-        if policy not in table or digest(models, policy) != table[policy]["digest"]:
-            raise ModelError(f"MLflow's run {run_id} does not hold the policy {policy} that it says")
-        return models, table[policy]
+        with _damage(f"MLflow's run {run_id}"):
+            facts = json.loads(self.artifact(run_id, "models.json", scratch).read_text("utf-8"))[policy]
+            if digest(models, policy) != facts["digest"]:
+                raise ValueError(f"it does not hold the policy {policy} that it says")
+        return models, facts
 
     def at(self, alias: str) -> Version | None:
         """The version that an alias points to, None: none does."""
@@ -308,13 +309,12 @@ class Registry:
 
 def _signed(folder: Path, version: Version) -> None:
     """Hold a version's tags, which anybody may edit in MLflow, against what its files say."""
-    mine = yaml.safe_load((folder / "MLmodel").read_text("utf-8")).get("flavors", {}).get("threatwalk")
-    if not isinstance(mine, dict):
-        raise ModelError(
-            f"{version} in MLflow has no signature of threatwalk: register it again or roll back"
-        )
-    manifest = json.loads((folder / f"{version.policy}.json").read_text("utf-8"))
-    written = {"filters": ",".join(manifest["filters"]), "encoding": str(manifest.get("encoding", ""))}
+    with _damage(f"{version} in MLflow"):
+        mine = yaml.safe_load((folder / "MLmodel").read_text("utf-8")).get("flavors", {}).get("threatwalk")
+        if not isinstance(mine, dict):
+            raise TypeError("it has no signature of threatwalk")
+        manifest = json.loads((folder / f"{version.policy}.json").read_text("utf-8"))
+        written = {"filters": ",".join(manifest["filters"]), "encoding": str(manifest.get("encoding", ""))}
     tags = {"digest": version.digest, "filters": ",".join(version.filters), "encoding": version.encoding}
     for name, told in tags.items():
         for said in (str(mine.get(name, "")), written.get(name, told)):
@@ -323,6 +323,15 @@ def _signed(folder: Path, version: Version) -> None:
                     f"{version} in MLflow has the tag {name} {told!r}, but its files say {said!r}: "
                     "somebody changed it; register it again or roll back"
                 )
+
+
+@contextmanager
+def _damage(what: str) -> Iterator[None]:
+    """Turn what reading a file that somebody changed may raise into one error of ours."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as err:
+        raise ModelError(f"{what} is damaged: {err}; register it again or roll back") from err
 
 
 def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -21,6 +21,7 @@ from threatwalk.archive.ledger import By, Ledger
 from threatwalk.errors import DataError, ModelError, NoChampionError, UnavailableError, UsageError
 from threatwalk.learning import scored, stored
 from threatwalk.learning.baselines import Playbook
+from threatwalk.learning.finished import digest
 from threatwalk.learning.policy import Policy
 from threatwalk.learning.scored import REACHABLE, SCORES, Scored
 from threatwalk.params import Params, load
@@ -428,6 +429,38 @@ def test_a_tag_that_somebody_changed_in_mlflow_is_held_against_the_files(
     office.registry.note(1, **{tag: value})
 
     with pytest.raises(ModelError, match=f"the tag {tag} .*somebody changed it"):
+        office.champion()
+
+
+@pytest.mark.parametrize("name", ["../../outside/evil", "/etc/passwd", "*", "..", "threatwalk*"])
+def test_a_policy_whose_name_leads_elsewhere_is_refused(office: Office, name: str) -> None:
+    office.register("run-1")
+    office.promote()
+    office.registry.note(1, policy=name)
+
+    with pytest.raises(ModelError, match="no name of a policy"):
+        office.champion()
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("MLmodel", "flavors: !!python/object/apply:os.getcwd []"),
+        ("MLmodel", "[]"),
+        ("threatwalk.json", "[" * 100_000),
+    ],
+    ids=["python", "list", "deep"],
+)
+def test_a_description_that_somebody_damaged_is_refused(office: Office, file: str, text: str) -> None:
+    version = office.register("run-1")
+    office.promote()
+    [folder] = {
+        path.parent for path in (office.folder / "mlflow").rglob("models/*/artifacts/threatwalk.json")
+    }
+    (folder / file).write_text(text)
+    office.registry.note(version.number, digest=digest(folder, "threatwalk"))
+
+    with pytest.raises(ModelError, match="damaged"):
         office.champion()
 
 

@@ -29,7 +29,7 @@ class RandomMapping:
         return Choice(number & view.mask)
 
     def record(self) -> dict[str, Any]:
-        return {"policy": self.name, "form": "random", "count": self.filters, "seed": self.seed}
+        return {"policy": self.name, "form": "random", "seed": self.seed}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def of_record(table: Mapping[str, Any]) -> Baseline:
     try:
         match table["form"]:
             case "random":
-                return RandomMapping(int(table["count"]), int(table["seed"]), str(table["policy"]))
+                return RandomMapping(len(table["filters"]), int(table["seed"]), str(table["policy"]))
             case "everything":
                 return RunEverything(str(table["policy"]))
             case "playbook":

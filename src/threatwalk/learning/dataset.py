@@ -255,10 +255,11 @@ ARRAYS = [
 
 
 def _mapped(path: Path) -> NDArray[Any]:
-    """An .npy array, read from disk as it is touched; a plain ndarray, which is faster to index."""
+    """An .npy array and nothing else, read from disk as it is touched; a plain ndarray, which is faster to index."""
     if path.stat().st_size < 1 << 16:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    return np.asarray(np.lib.format.open_memmap(path, mode="r"))
 
 
 def trailheads(

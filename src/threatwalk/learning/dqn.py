@@ -31,6 +31,7 @@ class CodePointNet(nn.Module):
 
     def __init__(self, chars: int, width: int, actions: int) -> None:
         super().__init__()
+        self.width = width
         sizes = [chars, *[width] * 4]
         hidden = [layer for i, o in pairwise(sizes) for layer in (nn.Linear(i, o), nn.ReLU())]
         self.layers = nn.Sequential(*hidden, nn.Linear(width, actions))

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from threatwalk.errors import ModelError
-from threatwalk.learning import program
+from threatwalk.learning import manifest, weights
+from threatwalk.learning.dqn import CodePointNet
 from threatwalk.learning.encoding import ENCODING_VERSION, encode, scaled
 from threatwalk.learning.paper import mappings
 from threatwalk.learning.policy import STOP, Choice, View
-from threatwalk.learning.program import Network
 
 _TOLD = 5  # best mappings that a choice names
 
@@ -22,7 +22,7 @@ _TOLD = 5  # best mappings that a choice names
 class CodePointPolicy:
     """`network`: scaled code points (B, chars) -> Q of every mapping (B, A). It never stops by itself."""
 
-    network: Network
+    network: CodePointNet
     chars: int
     filters: int
     name: str = "paper_dqn"
@@ -50,18 +50,24 @@ class CodePointPolicy:
             "form": "code_point_network",
             "encoding": ENCODING_VERSION,
             "chars": self.chars,
+            "width": self.network.width,
         }
 
     def write_network(self, path: Path) -> None:
-        program.write(self.network, (torch.zeros(2, self.chars),), path)
+        weights.write(self.network, path)
 
     @classmethod
     def of_record(cls, table: dict[str, Any], path: Path) -> "CodePointPolicy":
-        """Raises ModelError where the manifest or the program does not fit this installation."""
+        """Raises ModelError where the manifest or the weights do not fit this installation."""
         if table.get("encoding") != ENCODING_VERSION:
             raise ModelError(
                 f"{path} reads the encoding {table.get('encoding')}, not {ENCODING_VERSION}: train again"
             )
-        if not isinstance(table.get("chars"), int):
-            raise ModelError(f"the manifest of {path} is damaged: it names no number of chars")
-        return cls(program.read(path), table["chars"], len(table["filters"]), table["policy"])
+        filters = len(table["filters"])
+        network = weights.read(
+            lambda: CodePointNet(
+                manifest.size(table, "chars"), manifest.size(table, "width"), (1 << filters) - 1
+            ),
+            path,
+        )
+        return cls(network, table["chars"], filters, table["policy"])

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from threatwalk.errors import DataError
 from threatwalk.learning import tabular
 from threatwalk.learning.dataset import Dataset
 from threatwalk.learning.exam import Exam, Say
@@ -67,9 +69,15 @@ def run(name: str, data: Dataset, params: Params, folder: Path, *, episodes: int
     agent, exams = AGENTS[name](data, params), Exams.of(data, params)
     points: list[list[float]] = []
     if aside.exists():
-        with np.load(aside) as kept:
-            agent.resume(kept)
-            points = kept["points"].tolist()
+        try:
+            with np.load(aside, allow_pickle=False) as kept:
+                agent.resume(kept)
+                points = kept["points"].tolist()
+        except (
+            *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
+            BadZipFile,
+        ) as err:
+            raise DataError(f"{aside} cannot be gone on from: remove it, and the run begins anew") from err
         say(f"{who}: goes on from {agent.episodes:,} episodes")
 
     def look(practice: Practice) -> None:

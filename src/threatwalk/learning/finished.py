@@ -16,6 +16,7 @@ from typing import Any
 
 from threatwalk import params as parameters
 from threatwalk.errors import DataError
+from threatwalk.learning.stored import checked
 
 CANDIDATES = ("selective", "threatwalk")  # the first that was trained asks to become champion
 WALKS = "walks.parquet"  # of the evaluation: what each walk scored
@@ -131,7 +132,8 @@ def digest(folder: Path, policy: str) -> str:
 
 
 def files_of(folder: Path, policy: str) -> list[Path]:
-    return sorted(path for path in folder.glob(f"{policy}.*") if path.is_file())
+    """Raises ModelError where `policy` is no name of a policy."""
+    return sorted(path for path in folder.glob(f"{checked(policy)}.*") if path.is_file())
 
 
 def digest_of(paths: Sequence[Path]) -> str:

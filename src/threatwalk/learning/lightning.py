@@ -2,6 +2,7 @@
 
 import logging
 import math
+import pickle
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
@@ -14,6 +15,7 @@ import torch
 from pytorch_lightning.strategies import ParallelStrategy
 from torch import Tensor
 
+from threatwalk.errors import ModelError
 from threatwalk.learning.exam import Curve
 from threatwalk.learning.ranks import machines, rank
 from threatwalk.params import Train
@@ -185,7 +187,20 @@ def fit(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
         known = aside if aside and aside.exists() else None
+        if known:
+            _readable(known)
         trainer.fit(module, train_dataloaders=loader, ckpt_path=known, weights_only=True)
+
+
+def _readable(checkpoint: Path) -> None:
+    """Raises ModelError where a checkpoint holds more than data, or is none."""
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    except (
+        *(pickle.UnpicklingError, RuntimeError, ValueError, LookupError, AttributeError, TypeError),
+        *(EOFError, OSError),
+    ) as err:
+        raise ModelError(f"{checkpoint} is no checkpoint: remove it, and training begins anew") from err
 
 
 def backward(module: pl.LightningModule, loss: Tensor, weights: Iterable[torch.nn.Parameter]) -> None:

@@ -9,6 +9,8 @@ from threatwalk.errors import ModelError
 from threatwalk.learning.features import KINDS
 from threatwalk.learning.observe import Bools, Vocabulary
 
+MEMBERS = 64  # at most
+
 
 def written(encoding: str, accepts: Bools, vocabulary: Vocabulary) -> dict[str, Any]:
     return {
@@ -17,6 +19,14 @@ def written(encoding: str, accepts: Bools, vocabulary: Vocabulary) -> dict[str, 
         "words": vocabulary.hashes.tolist(),
         "groups": vocabulary.groups.tolist(),
     }
+
+
+def size(table: dict[str, Any], name: str, *, most: int = 1 << 20) -> int:
+    """How wide a network is, or how many decide together; raises ValueError where it is no size that we would train."""
+    number = table[name]
+    if type(number) is not int or not 1 <= number <= most:
+        raise ValueError(f"{name} is {str(number)[:40]}, not a number from 1 to {most:,}")
+    return number
 
 
 def read(table: dict[str, Any], path: Path, *, encoding: str) -> tuple[Bools, Vocabulary]:
@@ -31,4 +41,6 @@ def read(table: dict[str, Any], path: Path, *, encoding: str) -> tuple[Bools, Vo
         groups = np.array(table["groups"], dtype=np.int8)
     except (KeyError, TypeError, ValueError, OverflowError) as err:
         raise ModelError(f"the manifest of {path} is damaged: {err!r}") from err
+    if words.ndim != 1 or words.shape != groups.shape:
+        raise ModelError(f"the manifest of {path} is damaged: words {words.shape} in groups {groups.shape}")
     return accepts, Vocabulary(words, groups)

@@ -111,6 +111,7 @@ class SetNet(nn.Module):
         made = [Member(words=words, filters=filters, width=width, pairs=pairs) for _ in range(members)]
         self.members = nn.ModuleList(made)
         self.doubt = doubt
+        self.how = {"width": width, "members": members, "pairs": pairs, "doubt": doubt}  # for a manifest
 
     def each(self, bags: Bags, counts: Tensor) -> list[tuple[Tensor, Tensor]]:
         """What each member says: coefficients of (immediate gain, discounted future).  2 x (B, width)"""

@@ -7,21 +7,19 @@ from typing import Any
 
 import torch
 
-from threatwalk.learning import factored, manifest, program
+from threatwalk.learning import factored, manifest, weights
 from threatwalk.learning.features import FEATURES_VERSION
 from threatwalk.learning.observe import (
     OBSERVE_VERSION,
-    POOLS,
     Bools,
     Lexicon,
     Observation,
     Vocabulary,
     Walks,
-    counts_width,
     observe,
 )
 from threatwalk.learning.policy import Choice, View
-from threatwalk.learning.program import Network
+from threatwalk.learning.setnet import SetNet
 
 ENCODING = f"{FEATURES_VERSION}+{OBSERVE_VERSION}"
 _TOLD = 5  # best mappings that a choice names
@@ -31,7 +29,7 @@ _TOLD = 5  # best mappings that a choice names
 class SetPolicy:
     """`network`: (pooled (B, P, V), counts (B, C)) -> coefficients of Q (B, width), see `factored`."""
 
-    network: Network
+    network: SetNet
     vocabulary: Vocabulary
     accepts: Bools
     filters: int
@@ -57,21 +55,33 @@ class SetPolicy:
 
     def coefficients(self, seen: Observation) -> factored.Floats:
         with torch.inference_mode():
-            return self.network(torch.from_numpy(seen.pooled), torch.from_numpy(seen.counts)).numpy()
+            q: torch.Tensor = self.network(torch.from_numpy(seen.pooled), torch.from_numpy(seen.counts))
+        return q.numpy()
 
     def record(self) -> dict[str, Any]:
         return {
             "policy": self.name,
             "form": "set_network",
             **manifest.written(ENCODING, self.accepts, self.vocabulary),
+            **self.network.how,
         }
 
     def write_network(self, path: Path) -> None:
-        batch = torch.zeros(2, POOLS, len(self.vocabulary)), torch.zeros(2, counts_width(self.filters))
-        program.write(self.network, batch, path)
+        weights.write(self.network, path)
 
     @classmethod
     def of_record(cls, table: dict[str, Any], path: Path) -> "SetPolicy":
-        """Raises ModelError where the manifest or the program does not fit this installation."""
+        """Raises ModelError where the manifest or the weights do not fit this installation."""
         accepts, vocabulary = manifest.read(table, path, encoding=ENCODING)
-        return cls(program.read(path), vocabulary, accepts, len(accepts), table["policy"])
+        network = weights.read(
+            lambda: SetNet(
+                words=len(vocabulary),
+                filters=len(accepts),
+                width=manifest.size(table, "width"),
+                members=manifest.size(table, "members", most=manifest.MEMBERS),
+                pairs=bool(table["pairs"]),
+                doubt=float(table["doubt"]),
+            ),
+            path,
+        )
+        return cls(network, vocabulary, accepts, len(accepts), table["policy"])

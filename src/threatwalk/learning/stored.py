@@ -1,4 +1,4 @@
-"""Policies on disk: NAME.json, and beside it for a network NAME.pt2 or NAME.safetensors. Never a pickle.
+"""Policies on disk: NAME.json, and beside it for a network its weights, NAME.safetensors. Never a pickle, never code.
 
 The JSON is the manifest: `policy` (its name), `form` (which class), `filters` in the order of their
 ids, and for a network `encoding` (what it was taught to read) and `digest` (SHA-256 of the other file).
@@ -8,16 +8,15 @@ A manifest that does not fit is an error, not a guess.
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from threatwalk.errors import ModelError
 from threatwalk.learning import baselines
 from threatwalk.learning.policy import Policy, View
-
-Manifest = Mapping[str, Any]
 
 
 class Storable(Policy, Protocol):
@@ -29,25 +28,23 @@ class Storable(Policy, Protocol):
     def record(self) -> dict[str, Any]: ...
 
 
-_SUFFIX = {"selective_network": ".safetensors"}  # by form; a network of another form is a program
+_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 
 def save(policy: Storable, folder: Path, *, filters: Sequence[str]) -> Path:
     """Write the policy; its manifest, which names the other file's digest, comes last -> its path."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = {**policy.record(), "filters": list(filters)}
-    program = _network_of(folder, manifest)
+    weights = folder / f"{checked(policy.name)}.safetensors"
     write: Callable[[Path], None] | None = getattr(policy, "write_network", None)
     if write is None:
-        program.unlink(missing_ok=True)
+        weights.unlink(missing_ok=True)
     else:
-        with tempfile.TemporaryDirectory(
-            dir=folder
-        ) as scratch:  # the name of the file is part of its content
-            fresh = Path(scratch) / program.name
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            fresh = Path(scratch) / weights.name
             write(fresh)
-            fresh.replace(program)
-        manifest["digest"] = sha256(program)
+            fresh.replace(weights)
+        manifest["digest"] = sha256(weights)
     path = folder / f"{policy.name}.json"
     part = folder / f".{policy.name}.json.part"
     part.write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -61,36 +58,48 @@ def load(folder: Path, name: str, *, filters: Sequence[str] | None = None) -> Po
     Raises:
         ModelError: it is absent, damaged, or made for other filters or another encoding.
     """
-    manifest = _manifest(folder / f"{name}.json")
+    manifest = _manifest(folder, checked(name))
     known = manifest["filters"]
     if filters is not None and list(filters) != known:
         raise ModelError(
             f"{folder / name} was trained with the filters {', '.join(known)}, not {', '.join(filters)}: train again"
         )
-    program = _network_of(folder, manifest)
-    if "digest" in manifest and (not program.is_file() or sha256(program) != manifest["digest"]):
+    weights = folder / f"{name}.safetensors"
+    network = manifest["form"].endswith("_network")
+    if network and not (weights.is_file() and sha256(weights) == manifest.get("digest")):
         raise ModelError(
-            f"{program} is absent or not the file that its manifest names: take it from the registry again"
+            f"{weights} is absent or not the file that its manifest names: take it from the registry again, or train again"
         )
     match manifest["form"]:
         case "set_network":
             from threatwalk.learning.setpolicy import SetPolicy  # noqa: PLC0415 - torch takes seconds
 
-            return SetPolicy.of_record(manifest, program)
+            return SetPolicy.of_record(manifest, weights)
         case "selective_network":
             from threatwalk.learning.selective.policy import SelectivePolicy  # noqa: PLC0415
 
-            return SelectivePolicy.of_record(manifest, program)
+            return SelectivePolicy.of_record(manifest, weights)
         case "code_point_network":
             from threatwalk.learning.dqnpolicy import CodePointPolicy  # noqa: PLC0415
 
-            return CodePointPolicy.of_record(manifest, program)
+            return CodePointPolicy.of_record(manifest, weights)
         case "table":
             from threatwalk.learning.tabular import TabularPolicy  # noqa: PLC0415
 
             return TabularPolicy.of_record(manifest)
         case _:
             return baselines.of_record(manifest)
+
+
+def checked(name: str) -> str:
+    """A policy's name, which is also that of its files: it leads to no other place.
+
+    Raises:
+        ModelError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(f"{name[:100]!a} is no name of a policy")
+    return name
 
 
 def check(view: View, filters: Sequence[str]) -> None:
@@ -106,14 +115,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _network_of(folder: Path, manifest: Manifest) -> Path:
-    return folder / f"{manifest['policy']}{_SUFFIX.get(manifest['form'], '.pt2')}"
-
-
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / f"{name}.json"
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         filters_known = [str(f) for f in table["filters"]]
-        return {**table, "filters": filters_known, "policy": str(table["policy"]), "form": str(table["form"])}
-    except (OSError, ValueError, KeyError, TypeError) as err:
+        manifest = {**table, "filters": filters_known, "form": str(table["form"])}
+        said = table["policy"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as err:
         raise ModelError(f"{path} is no stored policy: {err!r}") from err
+    if said != name:
+        raise ModelError(f"{path} says that it is the policy {str(said)[:100]!a}")
+    return manifest

@@ -1,5 +1,4 @@
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -59,29 +58,22 @@ def test_saving_twice_gives_the_same_bytes(tmp_path: Path):
     for folder in ("one", "two"):
         stored.save(set_policy(), tmp_path / folder, filters=FILTERS)
 
-    assert (tmp_path / "one/threatwalk.pt2").read_bytes() == (tmp_path / "two/threatwalk.pt2").read_bytes()
+    assert (tmp_path / "one/threatwalk.safetensors").read_bytes() == (
+        tmp_path / "two/threatwalk.safetensors"
+    ).read_bytes()
     assert (tmp_path / "one/threatwalk.json").read_bytes() == (tmp_path / "two/threatwalk.json").read_bytes()
-
-
-def test_a_stored_network_holds_no_pickle(tmp_path: Path):
-    stored.save(set_policy(), tmp_path, filters=FILTERS)
-    with zipfile.ZipFile(tmp_path / "threatwalk.pt2") as archive:
-        starts = [archive.read(name)[:2] for name in archive.namelist() if "/weights/weight" not in name]
-
-    assert b"\x80\x02" not in starts  # how a pickle begins
-    assert b"PK" not in starts  # nor a zip that may hold one
 
 
 def test_nothing_else_is_left_in_the_folder(tmp_path: Path):
     stored.save(set_policy(), tmp_path, filters=FILTERS)
 
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["threatwalk.json", "threatwalk.pt2"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["threatwalk.json", "threatwalk.safetensors"]
 
 
 def test_a_changed_network_is_an_error(tmp_path: Path):
     stored.save(set_policy(), tmp_path, filters=FILTERS)
-    program = tmp_path / "threatwalk.pt2"
-    program.write_bytes(program.read_bytes()[:-1] + b"!")
+    weights = tmp_path / "threatwalk.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
 
     with pytest.raises(ModelError, match="not the file that its manifest names"):
         stored.load(tmp_path, "threatwalk")
@@ -89,7 +81,7 @@ def test_a_changed_network_is_an_error(tmp_path: Path):
 
 def test_an_absent_network_is_an_error(tmp_path: Path):
     stored.save(set_policy(), tmp_path, filters=FILTERS)
-    (tmp_path / "threatwalk.pt2").unlink()
+    (tmp_path / "threatwalk.safetensors").unlink()
 
     with pytest.raises(ModelError, match="absent"):
         stored.load(tmp_path, "threatwalk")
@@ -97,10 +89,10 @@ def test_an_absent_network_is_an_error(tmp_path: Path):
 
 def test_a_file_that_is_no_network_is_an_error(tmp_path: Path):
     stored.save(set_policy(), tmp_path, filters=FILTERS)
-    (tmp_path / "threatwalk.pt2").write_bytes(b"nothing")
-    alter(tmp_path / "threatwalk.json", digest=stored.sha256(tmp_path / "threatwalk.pt2"))
+    (tmp_path / "threatwalk.safetensors").write_bytes(b"nothing")
+    alter(tmp_path / "threatwalk.json", digest=stored.sha256(tmp_path / "threatwalk.safetensors"))
 
-    with pytest.raises(ModelError, match="cannot be loaded"):
+    with pytest.raises(ModelError, match="damaged"):
         stored.load(tmp_path, "threatwalk")
 
 

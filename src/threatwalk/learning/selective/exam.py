@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Beliefs:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(*(file[f.name] for f in fields(cls)))
-        except (OSError, ValueError, KeyError) as err:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile) as err:
             raise DataError(
                 f"{path} does not hold what walks believed; run the evaluation again: {err}"
             ) from err

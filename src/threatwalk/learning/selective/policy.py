@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import nn
 
 from threatwalk.errors import ModelError
-from threatwalk.learning import manifest
+from threatwalk.learning import manifest, weights
 from threatwalk.learning.dataset import Dataset, Longs
 from threatwalk.learning.features import FEATURES_VERSION, KINDS
 from threatwalk.learning.observe import Bools, Lexicon, Vocabulary
@@ -53,10 +51,13 @@ class SelectivePolicy:
             best[i] = max(best.get(i, value), value)
         ranked = sorted(best.items(), key=lambda one: (-one[1], one[0]))[:_TOLD]
         put = sorted(zip(f[now].tolist(), at[now].tolist(), strict=True))
+        near = worth >= min(self.manner.price, self.manner.price * self.manner.share)
+        promising = sorted(zip((-worth[near]).tolist(), f[near].tolist(), at[near].tolist(), strict=True))
         return Choice(
             action_of({i + 1 for i, _ in put}),
             tuple((action_of([i + 1]), value) for i, value in ranked),
             tuple((i + 1, view.samples[k]) for i, k in put),
+            tuple((i + 1, view.samples[k], -loss) for loss, i, k in promising),
         )
 
     def judge(self, view: View) -> list[Belief]:
@@ -143,48 +144,36 @@ class SelectivePolicy:
         }
 
     def write_network(self, path: Path) -> None:
-        """Weights alone: the code that reads them is ours."""
-        weights = {
-            f"{i}.{name}": tensor.contiguous()
-            for i, net in enumerate(self.members)
-            for name, tensor in net.state_dict().items()
-        }
-        save_file(weights, path)
+        weights.write(nn.ModuleList(self.members), path)
 
     @classmethod
     def of_record(cls, table: dict[str, Any], path: Path) -> "SelectivePolicy":
         """Raises ModelError where the manifest or the weights do not fit this installation."""
         accepts, vocabulary = manifest.read(table, path, encoding=ENCODING)
         try:
-            weights = load_file(path)
-            members = tuple(
-                _member(table, weights, i, words=len(vocabulary), filters=len(accepts))
-                for i in range(table["members"])
+            manner = Manner(**{name: _number(value) for name, value in table["manner"].items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as err:
+            raise ModelError(f"the manifest of {path} is damaged: {err!r}") from err
+
+        def net() -> SelectiveNet:
+            return SelectiveNet(
+                words=len(vocabulary),
+                filters=len(accepts),
+                embedding=manifest.size(table, "embedding"),
+                width=manifest.size(table, "width"),
+                dropout=0.0,
             )
-            manner = Manner(**table["manner"])
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            OverflowError,
-            RuntimeError,
-            OSError,
-            SafetensorError,
-        ) as err:
-            raise ModelError(f"{path} or its manifest is damaged: {err!r}") from err
-        return cls(members, vocabulary, accepts, manner, table["policy"])
+
+        def nets() -> nn.ModuleList:
+            return nn.ModuleList(net() for _ in range(manifest.size(table, "members", most=manifest.MEMBERS)))
+
+        return cls(tuple(weights.read(nets, path)), vocabulary, accepts, manner, table["policy"])  # type: ignore[arg-type]
 
 
-def _member(
-    table: dict[str, Any], weights: dict[str, torch.Tensor], number: int, *, words: int, filters: int
-) -> SelectiveNet:
-    net = SelectiveNet(
-        words=words, filters=filters, embedding=table["embedding"], width=table["width"], dropout=0.0
-    )
-    prefix = f"{number}."
-    own = {name.removeprefix(prefix): t for name, t in weights.items() if name.startswith(prefix)}
-    net.load_state_dict(own)
-    return net.eval()
+def _number(value: Any) -> Any:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value
 
 
 def _columns(rows: Sequence[tuple[int, ...]], width: int) -> Longs:
