@@ -11,11 +11,12 @@ from click.testing import CliRunner
 from tests.integration.desk_server import CHIEF, PARAMS
 from tests.unit.desk.conftest import World, walked
 
-from threatwalk.analysis.analysis import Analysis, Stopped
+from threatwalk.analysis.analysis import Analysis, Proposed, Stopped
+from threatwalk.cli.queue import queue
 from threatwalk.cli.summary import summary
 from threatwalk.desk import result
 from threatwalk.desk.actions import Actions, opened
-from threatwalk.desk.queue import Wanted
+from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.shown import shown
 from threatwalk.params import load
 from threatwalk.reports.report import Tlp
@@ -38,7 +39,8 @@ def done(desk: Actions, analysis: Analysis, run: str, tlp: Tlp = Tlp.AMBER) -> i
     (number,) = desk.add(CHIEF, [Wanted(analysis.trailhead, tlp, priority=1000)])
     (claimed,) = desk.queue.claim(1, "worker", 60)
     folder = result.publish(Settings.from_env().results, claimed, analysis, author="CERT")
-    desk.queue.finish(claimed.id, "worker", run=run, result=str(folder))
+    state = State.ASKED_PERSON if analysis.next else State.DONE
+    desk.queue.finish(claimed.id, "worker", run=run, result=str(folder), state=state)
     assert number == claimed.id
     return claimed.id
 
@@ -70,6 +72,43 @@ async def test_only_what_the_last_run_had_not_found_is_new(desk: Actions) -> Non
     assert (told()["new"], told()["same"], told()["found"]) == (0, 1, [])
 
 
+@pytest.mark.parametrize("tlp", [Tlp.RED, Tlp.AMBER])
+async def test_a_walk_that_asks_a_person_says_what_but_for_what_has_to_stay(desk: Actions, tlp: Tlp) -> None:
+    analysis = await walked(World(4), tlp=tlp)
+    lookup = Proposed("otx", sample(Kind.HOSTNAME, "open.example.net"), 0.0123, "http://x.example is down")
+    number = done(desk, replace(analysis, next=(lookup,)), "night", tlp)
+
+    (asks,) = told()["asks"]
+    assert "1 ask a person" in told()["head"]
+    assert asks == (
+        f"{number} (TLP:RED)"
+        if tlp is Tlp.RED
+        else f"{number} {shown(analysis.trailhead)} (TLP:AMBER): otx about open[.]example[.]net (promises 0.012; hxxp[:]//x.example is down)"
+    )
+
+
+async def test_the_queue_shows_what_an_indicator_asks(desk: Actions) -> None:
+    lookup = Proposed("otx", sample(Kind.HOSTNAME, "open.example.net"), 0.0123, "the budget was spent")
+    number = done(desk, replace(await walked(World(4)), next=(lookup,)), "night")
+
+    made, as_json = (
+        CliRunner().invoke(queue, ["show", str(number), *more, "--params", str(PARAMS)])
+        for more in ([], ["--json"])
+    )
+    assert (
+        "it asks a person: otx about open[.]example[.]net (promises 0.012; the budget was spent)"
+        in made.output
+    )
+    assert json.loads(as_json.output)["next"] == [
+        {
+            "filter": "otx",
+            "sample": "hostname:open.example.net",
+            "gain": 0.0123,
+            "why": "the budget was spent",
+        }
+    ]
+
+
 @pytest.mark.parametrize("tlp", [Tlp.RED, Tlp.AMBER_STRICT])
 async def test_what_has_to_stay_is_counted_and_not_named(desk: Actions, tmp_path: Path, tlp: Tlp) -> None:
     analysis = replace(await walked(World(4), tlp=tlp), stopped=Stopped.BUDGET)
@@ -95,10 +134,11 @@ async def test_hostile_values_stay_text_and_the_first_line_holds_none(desk: Acti
     analysis = await walked(World(2))
     done(desk, replace(analysis, samples=(*analysis.samples[:2], hostile)), "night")
 
-    page = tmp_path / "page.html"
-    made = CliRunner().invoke(summary, ["--html", str(page), "--params", str(PARAMS)])
+    page, head = tmp_path / "page.html", tmp_path / "head.txt"
+    made = CliRunner().invoke(summary, ["--html", str(page), "--head", str(head), "--params", str(PARAMS)])
     assert "&lt;script&gt;" in page.read_text(encoding="utf-8")
     assert "<script" not in page.read_text(encoding="utf-8")
+    assert head.read_text(encoding="utf-8") == made.output.splitlines()[0]
     assert "evil" not in made.output.splitlines()[0]
     assert "evil[.]example" in made.output
     assert "evil.example" not in made.output

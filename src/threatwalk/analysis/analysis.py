@@ -43,6 +43,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposed:
+    """A lookup that a person should decide about: the rise of eq. (4) that it promises, and why the walk did not put it."""
+
+    filter: str
+    sample: Sample
+    gain: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Analysis:
     """One finished walk from one trailhead. `samples` in the order found, the trailhead first.
 
@@ -52,7 +62,8 @@ class Analysis:
     `held_back` are the filters that could not be chosen at all, `benign` the samples that are known to be no
     part of a threat and were not expanded, each with its reason. Of a selective policy, `beliefs` say how probable
     it is that each of `samples` belongs, and `doubted` are those that were named and not kept, with the same; some of
-    them the walk believed in for a while, and `walked` holds these too.
+    them the walk believed in for a while, and `walked` holds these too. `next` are the best lookups that were not answered, where the
+    walk is sure of nothing that it found: it asks a person.
     """
 
     trailhead: Sample
@@ -71,6 +82,7 @@ class Analysis:
     benign: tuple[tuple[Sample, str], ...] = ()
     beliefs: tuple[tuple[Sample, float], ...] = ()
     doubted: tuple[tuple[Sample, float], ...] = ()
+    next: tuple[Proposed, ...] = ()
 
     @property
     def walked(self) -> tuple[Sample, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
+from threatwalk.analysis.analysis import Analysis, Proposed, Question, Step, Stopped
 from threatwalk.errors import DocumentError
 from threatwalk.pivot import Answer, Outcome, Pivot
 from threatwalk.reports.report import Pap, Tlp
@@ -36,6 +36,7 @@ def dumps(analysis: Analysis) -> str:
         "benign": {str(s): reason for s, reason in analysis.benign},
         "beliefs": {str(s): belief for s, belief in analysis.beliefs},
         "doubted": {str(s): belief for s, belief in analysis.doubted},
+        "next": [proposal(one) for one in analysis.next],
         "steps": [_step(step) for step in analysis.steps],
     }
     return json.dumps(raw, indent=1, allow_nan=False) + "\n"
@@ -54,6 +55,11 @@ def loads(text: str | bytes) -> Analysis:
         return _analysis(raw)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as err:
         raise DocumentError(f"the text is no stored analysis: {err!r}") from err
+
+
+def proposal(one: Proposed) -> dict[str, Any]:
+    """A lookup that a person should decide about, as JSON has it."""
+    return {"filter": one.filter, "sample": str(one.sample), "gain": one.gain, "why": one.why}
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -125,6 +131,10 @@ def _analysis(raw: dict[str, Any]) -> Analysis:
         benign=tuple((_sample(text), reason) for text, reason in raw.get("benign", {}).items()),
         beliefs=_beliefs(raw.get("beliefs", {})),
         doubted=_beliefs(raw.get("doubted", {})),
+        next=tuple(
+            Proposed(one["filter"], _sample(one["sample"]), float(one["gain"]), one["why"])
+            for one in raw.get("next", [])
+        ),
     )
 
 

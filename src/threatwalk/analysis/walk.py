@@ -7,12 +7,13 @@ chooses mappings keeps all that was found; a selective one says which questions 
 import asyncio
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from itertools import islice
 from types import MappingProxyType
 
-from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
+from threatwalk.analysis.analysis import Analysis, Proposed, Question, Step, Stopped
 from threatwalk.learning.policy import Asked, Belief, Choice, Policy, Selective, View, action_of, filter_ids
 from threatwalk.params import Combine
 from threatwalk.pivot import Answer, LookUp, Outcome
@@ -20,6 +21,12 @@ from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 
 PASSES = 2  # of keeping, after each round of a selective walk
+SURE = 0.5  # a sample that is more likely to belong than not
+PROPOSED = 2  # lookups, to a person
+CLOSED = "its source was closed to this walk"
+
+_ANSWERED = frozenset({Outcome.FOUND, Outcome.EMPTY})
+_SPENT = {Stopped.BUDGET: "the budget of lookups was spent", Stopped.STEP_LIMIT: "the step limit was reached"}
 
 Accepts = Callable[[str], frozenset[Kind]]
 
@@ -99,6 +106,7 @@ async def analyze(
     mask: int | None = None,
     asleep: Mapping[str, Callable[[Sample], bool]] = MappingProxyType({}),
     model: str | None = None,
+    vain: Callable[[str, Sample], bool] = lambda _name, _sample: False,
 ) -> Analysis:
     """Walk from `trailhead` until the policy stops or nothing is left to do.
 
@@ -107,7 +115,8 @@ async def analyze(
     `mask` is the bit set of filters that may be asked (None: all). Those that are `asleep` (name -> whether the archive
     knows their answer about a sample) are asked what is known alone. Questions of one step run at
     the same time, and their answers are united in canonical order: filters by id, then samples in
-    the order found. So the result does not depend on who answers first.
+    the order found. So the result does not depend on who answers first. A selective walk that is sure of nothing
+    proposes its next lookups to a person, but those that would be `vain` (filter, sample) for anybody.
     """
     mask = (1 << len(filters)) - 1 if mask is None else mask & ((1 << len(filters)) - 1)
     selective = policy if isinstance(policy, Selective) else None
@@ -153,7 +162,42 @@ async def analyze(
         model=model,
         beliefs=tuple((b.sample, b.probability) for b in state.beliefs if b.kept) if selective else (),
         doubted=tuple((b.sample, b.probability) for b in state.doubted),
+        next=_proposed(state, selective, filters, open_, mask, stopped, vain) if selective else (),
     )
+
+
+def _proposed(
+    state: _State,
+    policy: Selective,
+    filters: Sequence[str],
+    open_: Sequence[_Open],
+    mask: int,
+    stopped: Stopped,
+    vain: Callable[[str, Sample], bool],
+) -> tuple[Proposed, ...]:
+    """Where the walk is sure of nothing: what it would have asked next, had it had every source and any number of lookups."""
+    if any(one.probability >= SURE for one in state.beliefs[1:] if one.kept):
+        return ()
+    unanswered = {
+        (q.filter, q.sample): q.answer.reason or q.answer.outcome.value
+        for step in state.steps
+        for q in step.questions
+        if q.answer.outcome not in _ANSWERED
+    }
+    free = replace(
+        _view(state, (1 << len(filters)) - 1, None),
+        asked=tuple(one for one in state.asked if one.found is not None),
+    )
+
+    def why(i: int, s: Sample) -> str:
+        if not mask >> (i - 1) & 1 or not open_[i - 1].answers(s):
+            return CLOSED
+        if (filters[i - 1], s) in unanswered:
+            return unanswered[filters[i - 1], s]
+        return _SPENT.get(stopped, "it promises less than a lookup should")
+
+    some = ((i, s, gain) for i, s, gain in policy.choose(free).promising if not vain(filters[i - 1], s))
+    return tuple(Proposed(filters[i - 1], s, gain, why(i, s)) for i, s, gain in islice(some, PROPOSED))
 
 
 def _awake(state: _State, open_: Sequence[_Open], mask: int) -> int:
@@ -252,7 +296,7 @@ async def _step(
 
 def _named(asked: Sample, answer: Answer) -> tuple[Sample, ...] | None:
     """What an answer named beside the sample itself; None where nobody answered."""
-    if answer.outcome not in {Outcome.FOUND, Outcome.EMPTY}:
+    if answer.outcome not in _ANSWERED:
         return None
     return tuple(sorted({p.found for p in answer.pivots} - {asked}))
 

@@ -11,10 +11,11 @@ from uuid import NAMESPACE_URL, uuid5
 
 import click
 
+from threatwalk.analysis.stored import proposal
 from threatwalk.cli.options import desk_of, params_option
 from threatwalk.desk import pasted
 from threatwalk.desk.queue import OPEN, Indicator, Queue, State, Wanted
-from threatwalk.desk.shown import prose, shown
+from threatwalk.desk.shown import proposed, prose, shown
 from threatwalk.errors import DataError, SampleError, UsageError
 from threatwalk.params import Params
 from threatwalk.reports.report import Pap, Tlp
@@ -133,10 +134,11 @@ def list_(state: str | None, as_json: bool) -> None:
 @click.argument("number", type=NUMBER)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(params: Params, number: int, as_json: bool) -> None:
-    """Show one indicator: what was asked, who changed it, and the verdicts about what was found."""
+    """Show one indicator: what was asked, who changed it, the verdicts about what was found, and what it asks a person."""
     with desk_of(params) as (desk, _):
         one = desk.find(number)
         edits, verdicts = desk.edits.history(number), desk.verdicts.history(number)
+        asks = desk.analysis(number).next if one.state is State.ASKED_PERSON else ()
     if as_json:
         told = [
             {"field": e.field, "before": e.before, "after": e.after, "who": e.who, "at": _iso(e.at)}
@@ -146,11 +148,14 @@ def show(params: Params, number: int, as_json: bool) -> None:
             {"sample": str(v.sample), "decision": v.decision, "who": v.who, "at": _iso(v.at), "why": v.why}
             for v in verdicts
         ]
-        click.echo(json.dumps(record(one) | {"edits": told, "verdicts": decided}, ensure_ascii=False))
+        wanted = {"next": [proposal(lookup) for lookup in asks], "edits": told, "verdicts": decided}
+        click.echo(json.dumps(record(one) | wanted, ensure_ascii=False))
         return
     for name, value in record(one).items():
         if value not in (None, ""):
             click.echo(f"{name + ':':<13} {prose(str(value)) if name != 'value' else shown(one.sample)}")
+    for lookup in asks:
+        click.echo(f"it asks a person: {proposed(lookup)}")
     for e in edits:
         click.echo(f"{_iso(e.at)}  {e.who}: {e.field} {prose(str(e.before))} -> {prose(str(e.after))}")
     for v in verdicts:

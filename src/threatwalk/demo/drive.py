@@ -178,9 +178,9 @@ def enqueue(job: Job, indicators: Path, *options: str) -> int:
 
 
 def _finished(job: Job) -> list[Path]:
-    """Folders of the results of this job's done indicators."""
+    """Folders of the results of this job's indicators."""
     rows = [json.loads(line) for line in ask(job, "queue", "list", "--json").splitlines()]
-    return [Path(row["result"]) for row in rows if row["state"] == "done" and row["result"]]
+    return [Path(row["result"]) for row in rows if row["result"]]
 
 
 def _champion(job: Job) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from pathlib import Path
 import structlog
 
 from threatwalk.analysis.analysis import Analysis
-from threatwalk.analysis.walk import Accepts, analyze
+from threatwalk.analysis.walk import CLOSED, Accepts, analyze
 from threatwalk.desk import result
-from threatwalk.desk.queue import ATTEMPTS, DIED, Indicator, Queue, Wanted
+from threatwalk.desk.queue import ATTEMPTS, DIED, Indicator, Queue, State, Wanted
 from threatwalk.desk.shown import prose
 from threatwalk.errors import BusyError, StoreError
 from threatwalk.learning.policy import Policy, action_of
@@ -34,7 +34,7 @@ class World:
     a sample is known to be no part of a threat (None: it is not known to be).
 
     `asleep` are the filters that nobody answers for tonight, with the reason: they are asked what the archive `knows` alone,
-    so that no budget goes to them.
+    so that no budget goes to them. `absent` are those that this installation cannot ask at all: no person is sent there.
     """
 
     look_up: LookUp
@@ -42,6 +42,7 @@ class World:
     benign: Callable[[Sample], str | None] = lambda _: None
     asleep: Mapping[str, str] = field(default_factory=dict)
     knows: Callable[[str, Sample], bool] = lambda _name, _sample: False
+    absent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Desk:
     async def _walk(self, indicator: Indicator) -> None:
         there = await asyncio.to_thread(result.finished, self._results, indicator)
         if there:
-            self._finish(indicator, there)
+            self._finish(indicator, there, await asyncio.to_thread(result.read, there))
             self._night.repeated += 1
             return
         analysis = await self._analysis(indicator)
@@ -175,7 +176,7 @@ class Desk:
             self._night.unanswered += 1
             self._failed(indicator, f"no source answered: {_reasons(analysis)}")
             return
-        self._finish(indicator, folder)
+        self._finish(indicator, folder, analysis)
         self._night.analysed += 1
 
     async def _analysis(self, indicator: Indicator) -> Analysis:
@@ -197,15 +198,21 @@ class Desk:
             mask=mask,
             asleep={name: partial(world.knows, name) for name in world.asleep},
             model=walker.model,
+            vain=lambda name, s: name in world.absent or world.benign(s) is not None,
         )
-        absent = {**world.closed, **world.asleep}
-        held_back = tuple((name, absent[name]) for name in walker.filters if name in absent)
+        shut = {**world.closed, **world.asleep}
+        held_back = tuple((name, shut[name]) for name in walker.filters if name in shut)
         known = ((s, world.benign(s)) for s in analysis.walked)
         benign = tuple((s, reason) for s, reason in known if reason is not None)
-        return replace(analysis, held_back=held_back, benign=benign)
+        proposed = tuple(
+            replace(one, why=shut.get(one.filter, one.why)) if one.why == CLOSED else one
+            for one in analysis.next
+        )
+        return replace(analysis, held_back=held_back, benign=benign, next=proposed)
 
-    def _finish(self, indicator: Indicator, folder: Path) -> None:
-        self._queue.finish(indicator.id, self._owner, run=self._run, result=str(folder))
+    def _finish(self, indicator: Indicator, folder: Path, analysis: Analysis) -> None:
+        state = State.ASKED_PERSON if analysis.next else State.DONE
+        self._queue.finish(indicator.id, self._owner, run=self._run, result=str(folder), state=state)
         self._night.results.append(folder)
 
     def _failed(self, indicator: Indicator, reason: str) -> None:

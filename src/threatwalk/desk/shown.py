@@ -4,6 +4,7 @@ import re
 import unicodedata
 from datetime import datetime
 
+from threatwalk.analysis.analysis import Proposed
 from threatwalk.sample import Kind, Sample
 
 _SCHEME = re.compile(r"\b(http)(s?)://", re.IGNORECASE)
@@ -28,6 +29,11 @@ def shown(s: Sample) -> str:
 def prose(text: str) -> str:
     """Free text, such as a source's error message, without live URLs and hidden characters."""
     return visible(_SCHEME.sub(r"hxxp\2://", text).replace("://", "[:]//"))
+
+
+def proposed(lookup: Proposed) -> str:
+    """A lookup that a person should decide about, in one line."""
+    return f"{lookup.filter} about {shown(lookup.sample)} (promises {lookup.gain:.3f}; {prose(lookup.why)})"
 
 
 def shown_moment(moment: datetime | None) -> str:

@@ -16,7 +16,7 @@ from threatwalk.desk.comparison import compare
 from threatwalk.desk.listing import Sought
 from threatwalk.desk.metrics import metrics
 from threatwalk.desk.queue import Indicator, State
-from threatwalk.desk.shown import prose, shown
+from threatwalk.desk.shown import proposed, prose, shown
 from threatwalk.errors import DocumentError, UsageError
 from threatwalk.gate.nights import night_of, nights
 from threatwalk.gate.shapes import drift, shapes
@@ -30,13 +30,14 @@ _EARLY = {Stopped.BUDGET: "its budget was spent", Stopped.STEP_LIMIT: "the step 
 
 @dataclass(slots=True)
 class Summary:
-    """`found`, `early`, `failed`, and `sources` are lines for people; `held_back` are numbers whose values were left out."""
+    """`found`, `asks` (a person), `early`, `failed`, and `sources` are lines for people; `held_back` are numbers whose values were left out."""
 
     run: str
     analysed: int = 0
     same: int = 0  # found nothing that the last run of the same indicator had not found
     new: int = 0  # samples
     found: list[str] = field(default_factory=list)
+    asks: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Summary:
         """Counts alone: nothing in it is anybody's secret."""
         return (
             f"run {prose(self.run)}: {self.analysed} analysed, {self.new} new samples of {len(self.found)} indicators, "
-            f"{self.same} as before, {len(self.early)} stopped early, {len(self.failed)} failed, "
+            f"{self.same} as before, {len(self.asks)} ask a person, {len(self.early)} stopped early, {len(self.failed)} failed, "
             f"{len(self.sources)} sources down or unlike before"
         )
 
@@ -58,6 +59,7 @@ class Summary:
         held = ", ".join(map(str, self.held_back))
         every = [
             ("Found", self.found),
+            ("Ask a person which lookup is worth it", self.asks),
             ("Stopped early", self.early),
             ("Failed", self.failed),
             ("Sources down or unlike the nights before", self.sources),
@@ -127,8 +129,9 @@ def _add(told: Summary, desk: Actions, one: Indicator) -> None:
         told.found.append(f"{_name(one)}: {len(new)} new{_values(one, new)}")
     else:
         told.same += 1
-    reason = "it asks a person for the next lookup" if one.state is State.ASKED_PERSON else None
-    if reason := reason or _EARLY.get(analysis.stopped):
+    if analysis.next:
+        told.asks.append(f"{_name(one)}{_next(one, analysis)}")
+    if reason := _EARLY.get(analysis.stopped):
         told.early.append(f"{_name(one)}: {reason}, after {analysis.lookups} lookups")
     if one.wanted.tlp in STAYS and one.id not in told.held_back:
         told.held_back.append(one.id)
@@ -154,6 +157,12 @@ def _values(one: Indicator, new: list[Sample]) -> str:
         return ""
     more = f" and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
     return ": " + ", ".join(map(shown, new[:_NAMED])) + more
+
+
+def _next(one: Indicator, analysis: Analysis) -> str:
+    if one.wanted.tlp in STAYS:
+        return ""
+    return ": " + "; ".join(proposed(lookup) for lookup in analysis.next)
 
 
 def _failed(told: Summary, desk: Actions, night: str) -> None:

@@ -33,7 +33,7 @@ async def worlds(
 def _archived(archive: Archive, filters: Sequence[str], params: Params) -> World:
     known = archive.counts()
     closed = {name: "the archive holds no answer of it" for name in filters if name not in known}
-    return World(replay(archive, catalog.readers(), params.gate.max_pivots), closed)
+    return World(replay(archive, catalog.readers(), params.gate.max_pivots), closed, absent=frozenset(closed))
 
 
 def _live(gate: Gate, filters: Sequence[str], wanted: Wanted) -> World:
@@ -46,7 +46,8 @@ def _live(gate: Gate, filters: Sequence[str], wanted: Wanted) -> World:
             closed[name] = reason
         elif reason := gate.closed(name) or gate.resting(name):
             asleep[name] = f"{reason}; what the archive holds of it counts"
-    return World(look_up, closed, gate.benign, asleep, gate.knows)
+    absent = frozenset(name for name in filters if gate.lacks(name))
+    return World(look_up, closed, gate.benign, asleep, gate.knows, absent)
 
 
 def forbidden(gate: Gate, name: str, wanted: Wanted) -> str | None:

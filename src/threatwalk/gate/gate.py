@@ -218,8 +218,19 @@ class Gate:
         source = self._sources.get(name)
         return (f,) if (source is not None and source.here) or not f.successors else f.successors
 
+    def lacks(self, name: str) -> bool:
+        """Whether this installation can ask neither a source nor its successors, tonight or any other night."""
+        return all(self._lacking(one) for one in self._standing(name))
+
     def _shut(self, f: Filter) -> str | None:
         """Why this very source answers nothing more in this run."""
+        if lacking := self._lacking(f):
+            return lacking
+        spent = self._sources[f.name].spent
+        return None if spent is None else f"{f.name}: {spent}"
+
+    def _lacking(self, f: Filter) -> str | None:
+        """Why this very source cannot be asked by this installation."""
         source = self._sources.get(f.name)
         if source is None:
             return f"{f.name} has no adapter"
@@ -227,7 +238,7 @@ class Gate:
             return f"{f.name} is not here: name its place in THREATWALK_ENDPOINTS"
         if f.needs_key and not source.session.key:
             return f"{f.name} needs a key: set THREATWALK_KEY_{f.name.upper()}"
-        return None if source.spent is None else f"{f.name}: {source.spent}"
+        return None
 
     def resting(self, name: str) -> str | None:
         """Why a source is left alone for a while after failures; None: it is not."""

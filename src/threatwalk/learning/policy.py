@@ -61,12 +61,14 @@ class Choice:
     """The action taken, and for the explanation the best actions with their values, best first.
 
     `questions` are the (filter id, sample) that a selective policy puts; None: the filters of the action
-    are asked about every sample that they accept and were not asked about.
+    are asked about every sample that they accept and were not asked about. `promising` are those of its open questions,
+    put or not, that promise their price or almost, each with what it promises, best first.
     """
 
     action: int
     values: tuple[tuple[int, float], ...] = ()
     questions: tuple[tuple[int, Sample], ...] | None = None
+    promising: tuple[tuple[int, Sample, float], ...] = ()
 
 
 class Policy(Protocol):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
+from threatwalk.analysis.analysis import Analysis, Proposed, Question, Step, Stopped
 from threatwalk.analysis.stored import dumps, loads
 from threatwalk.errors import DocumentError
 from threatwalk.pivot import Answer, Outcome, Pivot
@@ -39,6 +39,7 @@ steps = st.builds(
     st.lists(samples, max_size=3).map(tuple),
     values,
 )
+proposals = st.builds(Proposed, names, samples, st.floats(allow_nan=False, allow_infinity=False), st.text())
 
 
 @st.composite
@@ -58,6 +59,7 @@ def analyses(draw: st.DrawFn) -> Analysis:
         budget=draw(st.none() | st.integers(0, 99)),
         model=draw(st.none() | st.text()),
         held_back=tuple(draw(st.dictionaries(names, st.text())).items()),
+        next=draw(st.lists(proposals, max_size=2).map(tuple)),
     )
 
 
@@ -76,6 +78,16 @@ def test_a_lone_surrogate_in_a_file_name_survives() -> None:
     analysis = Analysis(odd, "p", (), (odd,), Stopped.POLICY, Tlp.RED, Pap.RED, moment, moment)
 
     assert loads(dumps(analysis).encode("ascii")) == analysis
+
+
+def test_an_analysis_of_before_anybody_was_asked_for_help_is_read() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    some = Sample(Kind.FILENAME, "a.exe")
+    analysis = Analysis(some, "p", (), (some,), Stopped.POLICY, Tlp.RED, Pap.RED, moment, moment)
+    older = json.loads(dumps(analysis))
+    del older["next"]
+
+    assert loads(json.dumps(older)) == analysis
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"form": 1}', "[" * 100_000, b"\xff"])

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,6 +42,21 @@ class Doubts(AsksAll):
         named = {s for one in view.asked for s in one.found or ()} - {view.samples[0]}
         chance = {s: random.Random(f"{s!r}{view.step}").random() for s in sorted(named)}
         return [Belief(s, p, 1, kept=p >= 0.5) for s, p in chance.items()]
+
+
+class Unsure(Doubts):
+    """Believes in nothing much, and would have asked the best two of what it could not."""
+
+    def choose(self, view: View) -> Choice:
+        put = {(one.filter, one.sample) for one in view.asked}
+        left = tuple(
+            (i, s) for i in (3, 4) for s in view.samples if (i, s) not in put and view.mask >> (i - 1) & 1
+        )
+        promising = tuple((i, s, 0.02 - 0.001 * i) for i, s in left)
+        return Choice(view.mask if left else 0, questions=left, promising=promising)
+
+    def judge(self, view: View) -> list[Belief]:
+        return [replace(one, probability=0.4, kept=True) for one in super().judge(view)]
 
 
 class World:

@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.unit.desk.conftest import FILTERS, KINDS, MOMENT, AsksAll
+from tests.unit.desk.conftest import FILTERS, KINDS, MOMENT, AsksAll, Unsure
 from tests.unit.desk.conftest import World as MadeUp
 
+from threatwalk.analysis.analysis import Proposed
 from threatwalk.archive import database
+from threatwalk.desk import result
 from threatwalk.desk.analyze import Desk, Night, Walker, World
 from threatwalk.desk.queue import ATTEMPTS, Queue, State, Wanted
 from threatwalk.errors import StoreError
@@ -195,6 +197,24 @@ async def test_an_indicator_that_may_be_asked_nowhere_has_a_result(office: Offic
     assert (night.analysed, night.lookups, office.asked) == (3, 0, [])
     assert b"closed" in b"".join(office.bytes().values())
     assert office.states() == [State.DONE] * 3
+
+
+async def test_a_walk_that_is_sure_of_nothing_asks_a_person_and_says_why_it_could_not_ask(
+    office: Office, tmp_path: Path
+) -> None:
+    async def nothing(name: str, s: Sample) -> Answer:
+        return Answer(Outcome.EMPTY, asked_at=MOMENT)
+
+    await office.night(nothing, policy=Unsure(), closed=["virustotal"])
+    (tmp_path / "again").mkdir()
+    again = Office(tmp_path / "again")
+    again.results = office.results  # as a worker left them that died before it could say so
+    await again.night()
+
+    assert office.states() == again.states() == [State.ASKED_PERSON] * 3
+    for number, one in enumerate(office.queue.list()):
+        asks = result.read(Path(one.result or "")).next
+        assert asks == (Proposed("virustotal", host(number), 0.02 - 0.001 * 3, "closed"),)
 
 
 async def test_only_so_many_as_the_limit_are_analysed(office: Office) -> None:

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from tests.unit.desk.conftest import World, walked
 from tests.unit.desk.payloads import PAYLOADS
 
-from threatwalk.analysis.analysis import Analysis
+from threatwalk.analysis.analysis import Analysis, Proposed
 from threatwalk.desk.page import page
 from threatwalk.pivot import Outcome
 from threatwalk.sample import Kind, Sample
@@ -55,6 +56,19 @@ async def test_hostile_values_notes_and_names_stay_text() -> None:
 
     assert_inert(made)
     assert "49" not in re.findall(r">([^<]*7 \* 7[^<]*)<", made)
+
+
+async def test_the_page_says_what_it_asks_a_person(analysis: Analysis) -> None:
+    proposed = tuple(
+        Proposed("otx", Sample(Kind.FILENAME, text), 0.0123, f"http://bad.example/ {text}")
+        for text in PAYLOADS[:2]
+    )
+    made = page(replace(analysis, next=proposed), author="CERT")
+
+    assert_inert(made)
+    assert made.count("+0.012") == 2
+    assert "Ask a person" in made
+    assert "Ask a person" not in page(analysis, author="CERT")
 
 
 async def test_hostile_text_of_the_shared_data_stays_text(shared: Path) -> None:
