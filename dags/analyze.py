@@ -80,6 +80,22 @@ class Summary(Command):
             title="Lookups",
             description="The budget of one indicator that has none of its own. Empty: as params.yaml says.",
         ),
+        "analyze.indicator_s": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            maximum=86_400,
+            title="Seconds of an indicator",
+            description="A walk ends after so long; 0: never. Empty: as params.yaml says.",
+        ),
+        "analyze.night_s": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            maximum=86_400,
+            title="Seconds of the night",
+            description="No walk is begun after so long, and those under way end; 0: never. Empty: as params.yaml says.",
+        ),
         "analyze.shards": Param(
             None,
             type=["null", "integer"],

@@ -236,6 +236,8 @@ class Promote:
 @dataclass(frozen=True, slots=True)
 class Analyze:
     lookups: int
+    indicator_s: float
+    night_s: float
     lease_s: int
     batch: int
     shards: int

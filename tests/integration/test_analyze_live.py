@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import stix2
 
+from threatwalk.desk.ration import SPENT
 from threatwalk.emulator import feed
 from threatwalk.emulator.log import RequestLog
 from threatwalk.emulator.serve import KEY, Generated, start, write_endpoints
@@ -18,6 +19,7 @@ from threatwalk.emulator.world import World, make_world
 from threatwalk.learning import stored
 from threatwalk.learning.baselines import Playbook
 from threatwalk.params import load
+from threatwalk.sources import catalog
 
 pytestmark = pytest.mark.slow
 
@@ -138,6 +140,24 @@ async def test_without_any_source_the_night_ends_with_75_and_the_queue_stays(
     assert err.splitlines()[-1].startswith("threatwalk: 2 of 2 indicators were not analysed: 1, 2 (see")
     assert "the first: no source answered" in err.splitlines()[-1]
     assert set(await installation.states()) == {"queued"}
+
+
+async def test_what_little_a_source_allows_goes_to_each_indicator_first(installation: Installation) -> None:
+    source = catalog.known("otx")
+    assert source is not None
+    quota = source.cost * 10  # nine questions without the reserve, for six indicators
+    await installation.queue()
+    told = json.loads((await installation.analyze("--json", THREATWALK_QUOTA_OTX=f"{quota}/day"))[0])
+    analyses = [json.loads((Path(folder) / "analysis.json").read_text()) for folder in told["results"]]
+    put = [
+        [q for step in one["steps"] for q in step["questions"] if q["filter"] == "otx"] for one in analyses
+    ]
+    let_out = [sum(q["outcome"] != "not_asked" for q in some) for some in put]
+
+    assert len(let_out) == len(installation.indicators)
+    assert all(n >= 1 for n, some in zip(let_out, put, strict=True) if some), let_out
+    assert sum(map(len, put)) > 9 >= sum(let_out)
+    assert any(SPENT in (q["reason"] or "") for some in put for q in some)
 
 
 async def test_a_worker_killed_in_mid_night_loses_nothing(installation: Installation) -> None:

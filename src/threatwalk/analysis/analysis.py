@@ -17,6 +17,7 @@ class Stopped(StrEnum):
     STEP_LIMIT = "step_limit"
     BUDGET = "budget"  # the budget of lookups is spent
     NOTHING_TO_ASK = "nothing_to_ask"  # no filter may be asked about any sample here
+    TIME = "time"  # the time of this indicator, or of the night, is up
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ chooses mappings keeps all that was found; a selective one says which questions 
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -25,10 +25,19 @@ SURE = 0.5  # a sample that is more likely to belong than not
 PROPOSED = 2  # lookups, to a person
 CLOSED = "its source was closed to this walk"
 
+_LATE = Answer(Outcome.FAILED, reason="no answer before the time was up")
 _ANSWERED = frozenset({Outcome.FOUND, Outcome.EMPTY})
-_SPENT = {Stopped.BUDGET: "the budget of lookups was spent", Stopped.STEP_LIMIT: "the step limit was reached"}
+_SPENT = {
+    Stopped.BUDGET: "the budget of lookups was spent",
+    Stopped.STEP_LIMIT: "the step limit was reached",
+    Stopped.TIME: "the time was up",
+}
 
 Accepts = Callable[[str], frozenset[Kind]]
+Wish = tuple[str, Sample, float]
+"""A question that a walk would put now: (filter, sample), and the rise of eq. (4) that it promises."""
+Admit = Callable[[Sequence[Wish]], Awaitable[Sequence[str | None]]]
+"""Who shares what is left says of each wish why it is not put (None: it is)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,8 @@ async def analyze(
     asleep: Mapping[str, Callable[[Sample], bool]] = MappingProxyType({}),
     model: str | None = None,
     vain: Callable[[str, Sample], bool] = lambda _name, _sample: False,
+    admit: Admit | None = None,
+    until: datetime | None = None,
 ) -> Analysis:
     """Walk from `trailhead` until the policy stops or nothing is left to do.
 
@@ -117,6 +128,8 @@ async def analyze(
     the same time, and their answers are united in canonical order: filters by id, then samples in
     the order found. So the result does not depend on who answers first. A selective walk that is sure of nothing
     proposes its next lookups to a person, but those that would be `vain` (filter, sample) for anybody.
+    `admit` is asked before each round (None: everything is let out). What has not answered `until` then (by `now`) failed,
+    and the walk ends.
     """
     mask = (1 << len(filters)) - 1 if mask is None else mask & ((1 << len(filters)) - 1)
     selective = policy if isinstance(policy, Selective) else None
@@ -125,9 +138,21 @@ async def analyze(
     open_ = [_Open(accepts(name), asleep.get(name)) for name in filters]
     started_at = now()
     choice: Choice | None = None
+
+    async def ask(wishes: Sequence[Wish]) -> list[Answer]:
+        refused: Sequence[str | None] = [None] * len(wishes) if admit is None else await admit(wishes)
+        left_s = None if until is None else (until - now()).total_seconds()
+        if left_s is not None and left_s <= 0:
+            refused = ["the time was up"] * len(wishes)
+        put = [(name, s) for (name, s, _), why in zip(wishes, refused, strict=True) if why is None]
+        answers = iter(await _ask(look_up, put, within_s=left_s))
+        return [next(answers) if why is None else Answer(Outcome.NOT_ASKED, reason=why) for why in refused]
+
     while True:
         awake = _awake(state, open_, mask)
         stopped = _end(state, open_, awake, budget=budget, steps=steps, selective=selective is not None)
+        if until is not None and now() >= until:
+            stopped = Stopped.TIME
         if stopped:
             break
         choice = policy.choose(_view(state, awake, budget))
@@ -139,7 +164,7 @@ async def analyze(
             state,
             action,
             choice,
-            look_up,
+            ask,
             filters=filters,
             open_=open_,
             budget=budget,
@@ -253,7 +278,7 @@ async def _step(
     state: _State,
     action: int,
     choice: Choice,
-    look_up: LookUp,
+    ask: Callable[[Sequence[Wish]], Awaitable[list[Answer]]],
     *,
     filters: Sequence[str],
     open_: Sequence[_Open],
@@ -266,6 +291,8 @@ async def _step(
     `keep` is given for a selective policy, whose own questions are put, all at once.
     """
     mapping = list(filter_ids(action))
+    promise = {(i, s): worth for i, s, worth in choice.promising}
+    of_all = dict(choice.values).get(choice.action, 0.0)
     questions: list[Question] = []
     added: tuple[Sample, ...] = ()
     for turn in [mapping] if combine is Combine.PARALLEL or keep else [[i] for i in mapping]:
@@ -281,7 +308,7 @@ async def _step(
         asked = tuple(one for one in asked if one not in unknown) if unknown else asked
         if budget is not None:
             asked = asked[: budget - state.lookups]
-        answers = await _ask(look_up, [(filters[i - 1], s) for i, s in asked])
+        answers = await ask([(filters[i - 1], s, promise.get((i, s), of_all)) for i, s in asked])
         state.lookups += len(asked)
         state.asked += [Asked(i, s, _named(s, a)) for (i, s), a in zip(asked, answers, strict=True)]
         questions += [Question(filters[i - 1], s, a) for (i, s), a in zip(asked, answers, strict=True)]
@@ -301,10 +328,19 @@ def _named(asked: Sample, answer: Answer) -> tuple[Sample, ...] | None:
     return tuple(sorted({p.found for p in answer.pivots} - {asked}))
 
 
-async def _ask(look_up: LookUp, asked: Sequence[tuple[str, Sample]]) -> list[Answer]:
-    """All answers, in the order asked. What one question raises ends the others too."""
+async def _ask(
+    look_up: LookUp, asked: Sequence[tuple[str, Sample]], *, within_s: float | None
+) -> list[Answer]:
+    """All answers, in the order asked. What one question raises ends the others too; what takes longer than `within_s` failed."""
     tasks = [asyncio.ensure_future(look_up(name, s)) for name, s in asked]
     try:
+        if within_s is not None and tasks:
+            _, late = await asyncio.wait(tasks, timeout=within_s, return_when=asyncio.FIRST_EXCEPTION)
+            if not any(task.done() and task.exception() for task in tasks):
+                for task in late:
+                    task.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+                return [_LATE if task in late else task.result() for task in tasks]
         return await asyncio.gather(*tasks)
     except BaseException:
         for task in tasks:

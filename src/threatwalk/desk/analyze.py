@@ -5,10 +5,11 @@ held by a lease, which is renewed while its walk runs, so a worker that dies los
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from threatwalk.analysis.analysis import Analysis
 from threatwalk.analysis.walk import CLOSED, Accepts, analyze
 from threatwalk.desk import result
 from threatwalk.desk.queue import ATTEMPTS, DIED, Indicator, Queue, State, Wanted
+from threatwalk.desk.ration import Rations
 from threatwalk.desk.shown import prose
 from threatwalk.errors import BusyError, StoreError
 from threatwalk.learning.policy import Policy, action_of
@@ -35,6 +37,7 @@ class World:
 
     `asleep` are the filters that nobody answers for tonight, with the reason: they are asked what the archive `knows` alone,
     so that no budget goes to them. `absent` are those that this installation cannot ask at all: no person is sent there.
+    `left` says how many questions to a source are left for the night (infinite: there is no limit).
     """
 
     look_up: LookUp
@@ -43,6 +46,7 @@ class World:
     asleep: Mapping[str, str] = field(default_factory=dict)
     knows: Callable[[str, Sample], bool] = lambda _name, _sample: False
     absent: frozenset[str] = frozenset()
+    left: Callable[[str], float] = lambda _name: math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,13 @@ class Desk:
         self._owner = owner
         self._run = run
         self._lease_s = walker.params.analyze.lease_s
+        self._rations = Rations(self._queued, lookups=walker.params.analyze.lookups)
+        self._until = _after(walker.now(), walker.params.analyze.night_s)
         self._night = Night()
         self._tried: list[Indicator] = []  # failed in this run: given back at its end, not tried again now
 
     async def night(self, *, limit: int | None = None) -> Night:
-        """Analyse until the queue is empty, or `limit` indicators are done.
+        """Analyse until the queue is empty, `limit` indicators are done, or the night's time is up.
 
         Raises:
             StoreError: results or queue cannot be written; what was claimed is given back untried.
@@ -111,13 +117,15 @@ class Desk:
             for indicator in self._tried:
                 with suppress(BusyError):
                     self._queue.fail(indicator.id, self._owner, self._night.errors[indicator.id])
+        if self._over() and (waiting := self._queued()):
+            log.warning("the night's time is up", queued=waiting)
         while self._queue.given_up:
             self._night.failed += 1
             self._night.errors[self._queue.given_up.pop()] = DIED
         return self._night
 
     async def _work(self, left: list[int]) -> None:
-        while left[0] != 0:
+        while left[0] != 0 and not self._over():
             left[0] -= 1
             claimed = await asyncio.to_thread(self._queue.claim, 1, self._owner, self._lease_s)
             if not claimed:
@@ -182,24 +190,29 @@ class Desk:
     async def _analysis(self, indicator: Indicator) -> Analysis:
         wanted, walker = indicator.wanted, self._walker
         world = walker.worlds(wanted)
+        ends = _after(walker.now(), walker.params.analyze.indicator_s), self._until
         mask = action_of(i for i, name in enumerate(walker.filters, 1) if name not in world.closed)
-        analysis = await analyze(
-            wanted.sample,
-            walker.policy,
-            world.look_up,
-            filters=walker.filters,
-            accepts=walker.accepts,
-            budget=walker.params.analyze.lookups if wanted.budget is None else wanted.budget,
-            steps=walker.params.walk.steps,
-            combine=walker.params.walk.combine,
-            now=walker.now,
-            tlp=wanted.tlp,
-            pap=wanted.pap,
-            mask=mask,
-            asleep={name: partial(world.knows, name) for name in world.asleep},
-            model=walker.model,
-            vain=lambda name, s: name in world.absent or world.benign(s) is not None,
-        )
+        place = -wanted.priority, indicator.id
+        with self._rations.seat(place, world.left, world.knows) as admit:
+            analysis = await analyze(
+                wanted.sample,
+                walker.policy,
+                world.look_up,
+                filters=walker.filters,
+                accepts=walker.accepts,
+                budget=walker.params.analyze.lookups if wanted.budget is None else wanted.budget,
+                steps=walker.params.walk.steps,
+                combine=walker.params.walk.combine,
+                now=walker.now,
+                tlp=wanted.tlp,
+                pap=wanted.pap,
+                mask=mask,
+                asleep={name: partial(world.knows, name) for name in world.asleep},
+                model=walker.model,
+                vain=lambda name, s: name in world.absent or world.benign(s) is not None,
+                admit=admit,
+                until=min((end for end in ends if end is not None), default=None),
+            )
         shut = {**world.closed, **world.asleep}
         held_back = tuple((name, shut[name]) for name in walker.filters if name in shut)
         known = ((s, world.benign(s)) for s in analysis.walked)
@@ -209,6 +222,12 @@ class Desk:
             for one in analysis.next
         )
         return replace(analysis, held_back=held_back, benign=benign, next=proposed)
+
+    def _over(self) -> bool:
+        return self._until is not None and self._walker.now() >= self._until
+
+    def _queued(self) -> int:
+        return self._queue.counts().get(State.QUEUED, 0)
 
     def _finish(self, indicator: Indicator, folder: Path, analysis: Analysis) -> None:
         state = State.ASKED_PERSON if analysis.next else State.DONE
@@ -221,6 +240,11 @@ class Desk:
         self._night.errors[indicator.id] = reason
         self._tried.append(indicator)
         log.error("not analysed", indicator=indicator.id, reason=reason)
+
+
+def _after(moment: datetime, seconds: float) -> datetime | None:
+    """So many seconds later; None: never, where they are 0."""
+    return moment + timedelta(seconds=seconds) if seconds else None
 
 
 def _reasons(analysis: Analysis) -> str:

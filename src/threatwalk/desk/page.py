@@ -116,6 +116,8 @@ def _stopped(stopped: Stopped) -> str:
             return "the budget of lookups was spent"
         case Stopped.NOTHING_TO_ASK:
             return "no source may be asked about any of these samples"
+        case Stopped.TIME:
+            return "its time was up"
 
 
 def _found_by(analysis: Analysis) -> tuple[dict[Sample, Pivot], dict[Sample, tuple[str, ...]]]:

@@ -25,7 +25,11 @@ from threatwalk.sample import Sample
 
 STAYS = frozenset({Tlp.RED, Tlp.AMBER_STRICT})
 _NAMED = 10  # new samples of one indicator
-_EARLY = {Stopped.BUDGET: "its budget was spent", Stopped.STEP_LIMIT: "the step limit was reached"}
+_EARLY = {
+    Stopped.BUDGET: "its budget was spent",
+    Stopped.STEP_LIMIT: "the step limit was reached",
+    Stopped.TIME: "its time was up",
+}
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ def _live(gate: Gate, filters: Sequence[str], wanted: Wanted) -> World:
         elif reason := gate.closed(name) or gate.resting(name):
             asleep[name] = f"{reason}; what the archive holds of it counts"
     absent = frozenset(name for name in filters if gate.lacks(name))
-    return World(look_up, closed, gate.benign, asleep, gate.knows, absent)
+    return World(look_up, closed, gate.benign, asleep, gate.knows, absent, gate.left)
 
 
 def forbidden(gate: Gate, name: str, wanted: Wanted) -> str | None:

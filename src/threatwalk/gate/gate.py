@@ -264,6 +264,24 @@ class Gate:
         )
         return min((limit for limit in limits if limit is not None), default=math.inf)
 
+    def left(self, name: str) -> float:
+        """Usual questions that this caller may still put to whoever answers for a source, this day and month.
+
+        Infinite without a limit; 0 where none of them may be asked.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        if self.closed(name) is not None:
+            return 0.0
+        source = next(self._sources[one.name] for one in self._standing(name) if not self._shut(one))
+        limits = source.quota.per_day, source.quota.per_month
+        if limits == (None, None):
+            return math.inf
+        used = self._books().used(source.filter.name, now=self._now())
+        left = (int(most * self._share) - n for most, n in zip(limits, used, strict=True) if most is not None)
+        return max(0, min(left)) // source.filter.cost
+
     def cost(self, name: str) -> int:
         """Requests of a usual question to whoever answers for a source."""
         return next((f.cost for f in self._standing(name) if not self._shut(f)), self._filters[name].cost)
@@ -522,9 +540,7 @@ class Gate:
         raise _HeldBackError(f"{source.filter.name}: {rests}")
 
     def _granted(self, source: _Source, requests: int, *, again: bool) -> Denied | None:
-        if self._ledger is None:
-            self._ledger = Ledger(self._store.engine)
-        return self._ledger.grant(
+        return self._books().grant(
             source.filter.name,
             source.quota,
             requests=requests,
@@ -533,6 +549,11 @@ class Gate:
             rank=self._rank,
             again=again,
         )
+
+    def _books(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = Ledger(self._store.engine)
+        return self._ledger
 
 
 # What an adapter raises where a body is so odd that it did not foresee it.

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import orjson
 import sqlalchemy as sa
 
+from threatwalk.archive import database
 from threatwalk.errors import SettingsError, StoreError
 from threatwalk.gate import tables
 from threatwalk.sources.filter import Quota
@@ -104,8 +105,8 @@ class Ledger:
         return denied
 
     def used(self, source: str, *, now: datetime) -> tuple[int, int]:
-        """Requests of this day and this month."""
-        with self._engine.begin() as connection:
+        """Requests of this day and this month; raises StoreError where the database cannot be used."""
+        with database.transaction(self._engine, write=False) as connection:
             row = connection.execute(sa.select(_quotas).where(_quotas.c.source == source)).first()
         if row is None:
             return 0, 0

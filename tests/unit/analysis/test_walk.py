@@ -1,12 +1,12 @@
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from threatwalk.analysis.analysis import Analysis, Stopped
-from threatwalk.analysis.walk import analyze
+from threatwalk.analysis.walk import Wish, analyze
 from threatwalk.learning.policy import STOP, Choice, Policy, View
 from threatwalk.params import Combine
 from threatwalk.pivot import Answer, LookUp, Outcome, Pivot
@@ -245,12 +245,21 @@ async def test_failures_and_unasked_questions_are_kept_as_such() -> None:
     assert analysis.stopped is Stopped.NOTHING_NEW
 
 
-async def test_an_error_of_ours_ends_the_walk_and_its_other_questions() -> None:
+@pytest.mark.parametrize("until", [None, MOMENT + timedelta(hours=1)], ids=["no limit", "an hour"])
+async def test_an_error_of_ours_ends_the_walk_and_its_other_questions(until: datetime | None) -> None:
+    ended = []
+
     async def look_up(name: str, s: Sample) -> Answer:
+        try:
+            await asyncio.sleep(0 if name == "dns" else 60)
+        finally:
+            ended.append(name)
         raise RuntimeError(name)
 
     with pytest.raises(RuntimeError):
-        await walk(Plays(DNS | VT), look_up=look_up)
+        await walk(Plays(DNS | VT), look_up=look_up, until=until)
+
+    assert ended == ["dns", "virustotal"]
 
 
 async def test_every_pivot_is_kept_with_its_origin() -> None:
@@ -268,6 +277,54 @@ async def test_a_sleeping_source_is_asked_what_the_archive_knows_and_nothing_els
     assert [view.mask for view in plays.views] == [DNS | SHODAN, VT | SHODAN]
     assert (analysis.lookups, MD5 in analysis.samples) == (4, True)
     assert analysis.stopped is Stopped.NOTHING_TO_ASK  # VirusTotal might know the file, but sleeps
+
+
+async def test_who_shares_out_is_told_what_each_question_promises_and_says_why_not() -> None:
+    told = []
+
+    async def admit(wishes: Sequence[Wish]) -> list[str | None]:
+        told.append(list(wishes))
+        return ["later" if name == "dns" else None for name, _, _ in wishes]
+
+    analysis = await walk(Plays(DNS | VT), admit=admit)
+
+    assert told == [[("dns", NAME, 0.5), ("virustotal", NAME, 0.5)]]
+    [dns, vt] = [q.answer for q in analysis.steps[0].questions]
+    assert (dns.outcome, dns.reason) == (Outcome.NOT_ASKED, "later")
+    assert vt.outcome is Outcome.EMPTY
+
+
+async def test_a_walk_ends_when_its_time_is_up() -> None:
+    clock = [MOMENT]
+
+    async def look_up(name: str, s: Sample) -> Answer:
+        clock[0] += timedelta(seconds=1)
+        return await look_up_in(WORLD)(name, s)
+
+    until = MOMENT + timedelta(seconds=4)
+    analysis = await walk(Plays(DNS, VT, SHODAN), look_up=look_up, until=until, now=lambda: clock[0])
+
+    assert [step.mapping for step in analysis.steps] == [("dns",), ("virustotal",)]
+    assert analysis.stopped is Stopped.TIME
+
+
+async def test_what_has_not_answered_when_the_time_is_up_failed() -> None:
+    async def look_up(name: str, s: Sample) -> Answer:
+        await asyncio.sleep(0 if name == "dns" else 60)
+        return Answer(Outcome.FOUND, (Pivot(s, name, IP1),), MOMENT)
+
+    began = datetime.now(UTC)
+    until = began + timedelta(seconds=0.2)
+    analysis = await walk(Plays(DNS | VT), look_up=look_up, until=until, now=lambda: datetime.now(UTC))
+
+    [dns, vt] = [q.answer for q in analysis.steps[0].questions]
+    assert (dns.outcome, vt.outcome, vt.reason) == (
+        Outcome.FOUND,
+        Outcome.FAILED,
+        "no answer before the time was up",
+    )
+    assert (analysis.samples, analysis.stopped) == ((NAME, IP1), Stopped.TIME)
+    assert datetime.now(UTC) - began < timedelta(seconds=30)
 
 
 async def test_a_selective_policy_is_charged_for_no_question_that_nobody_would_answer() -> None:

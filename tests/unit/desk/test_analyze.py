@@ -1,6 +1,7 @@
 import asyncio
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,13 +10,14 @@ import pytest
 from tests.unit.desk.conftest import FILTERS, KINDS, MOMENT, AsksAll, Unsure
 from tests.unit.desk.conftest import World as MadeUp
 
-from threatwalk.analysis.analysis import Proposed
+from threatwalk.analysis.analysis import Proposed, Stopped
 from threatwalk.archive import database
 from threatwalk.desk import result
 from threatwalk.desk.analyze import Desk, Night, Walker, World
 from threatwalk.desk.queue import ATTEMPTS, Queue, State, Wanted
+from threatwalk.desk.ration import SPENT
 from threatwalk.errors import StoreError
-from threatwalk.learning.policy import Policy
+from threatwalk.learning.policy import Choice, Policy
 from threatwalk.params import load
 from threatwalk.pivot import Answer, LookUp, Outcome
 from threatwalk.sample import Kind, Sample, sample
@@ -55,6 +57,10 @@ class Office:
         batch: int = 2,
         lease_s: int = 900,
         closed: Sequence[str] = (),
+        left: Callable[[str], float] = lambda _name: math.inf,
+        now: Callable[[], datetime] = lambda: MOMENT,
+        indicator_s: float = 0,
+        night_s: float = 0,
     ) -> Night:
         inner = look_up or MadeUp(4)
 
@@ -62,18 +68,22 @@ class Office:
             self.asked.append((name, s))
             return await inner(name, s)
 
-        settings = replace(PARAMS, analyze=replace(PARAMS.analyze, batch=batch, lease_s=lease_s, lookups=20))
+        limits = {"batch": batch, "lease_s": lease_s, "indicator_s": indicator_s, "night_s": night_s}
+        settings = replace(PARAMS, analyze=replace(PARAMS.analyze, lookups=20, **limits))
         walker = Walker(
             policy or AsksAll(),
             "version 1",
             FILTERS,
             lambda name: KINDS,
-            lambda wanted: World(counted, dict.fromkeys(closed, "closed")),
+            lambda wanted: World(counted, dict.fromkeys(closed, "closed"), left=left),
             settings,
-            lambda: MOMENT,
+            now,
         )
         desk = Desk(self.queue, walker, results=self.results, author="CERT", owner=owner, run="night-1")
         return await desk.night(limit=limit)
+
+    def asked_of(self, name: str) -> int:
+        return sum(asked == name for asked, _ in self.asked)
 
     def states(self) -> list[State]:
         return [one.state for one in self.queue.list()]
@@ -215,6 +225,39 @@ async def test_a_walk_that_is_sure_of_nothing_asks_a_person_and_says_why_it_coul
     for number, one in enumerate(office.queue.list()):
         asks = result.read(Path(one.result or "")).next
         assert asks == (Proposed("virustotal", host(number), 0.02 - 0.001 * 3, "closed"),)
+
+
+async def test_when_the_nights_time_is_up_walks_end_and_none_is_begun(tmp_path: Path) -> None:
+    office = Office(tmp_path, count=5)
+    seconds = iter(range(10_000))
+    night = await office.night(now=lambda: MOMENT + timedelta(seconds=next(seconds)), night_s=6, batch=1)
+    stopped = {result.read(folder).stopped for folder in night.results}
+
+    assert 0 < night.analysed < 5
+    assert office.states().count(State.QUEUED) == 5 - night.analysed
+    assert Stopped.TIME in stopped
+
+
+async def test_an_indicator_has_its_time_and_the_next_one_its_own(office: Office) -> None:
+    seconds = iter(range(10_000))
+    night = await office.night(now=lambda: MOMENT + timedelta(seconds=next(seconds)), indicator_s=3, batch=1)
+
+    assert night.analysed == 3
+    assert {result.read(folder).stopped for folder in night.results} == {Stopped.TIME}
+
+
+async def test_a_scarce_source_is_asked_about_every_indicator_before_any_second_time(tmp_path: Path) -> None:
+    class AsksOtx(AsksAll):
+        def choose(self, view):  # type: ignore[no-untyped-def]
+            return Choice(8, ((8, 0.1 * view.step),))
+
+    office, quota = Office(tmp_path, count=6), 8
+    await office.night(policy=AsksOtx(), left=lambda name: quota - office.asked_of(name))
+    about = [s for name, s in office.asked if name == "otx"]
+
+    assert len(about) == quota
+    assert {host(number) for number in range(6)} <= set(about)
+    assert any(SPENT in text.decode() for text in office.bytes().values())
 
 
 async def test_only_so_many_as_the_limit_are_analysed(office: Office) -> None:

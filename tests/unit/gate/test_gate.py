@@ -18,7 +18,7 @@ from threatwalk.gate.session import DeniedError, ThrottledError
 from threatwalk.pivot import Answer, Outcome
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample, parse
-from threatwalk.sources.filter import NotKnownError, Opsec, Session
+from threatwalk.sources.filter import NotKnownError, Opsec, Quota, Session
 
 
 async def ask(gate: Gate, sample: Sample = IP, *, name: str = "fake", **tags: object) -> Answer:
@@ -127,6 +127,25 @@ async def test_what_a_source_does_not_take_is_not_asked(
     assert answer.outcome is Outcome.NOT_ASKED
     assert reason in (answer.reason or "")
     assert fake.calls == []
+
+
+async def test_an_installation_lacks_what_no_night_can_ask_and_not_what_is_spent(make_gate: MakeGate) -> None:
+    async def ask(sample: Sample, session: Session) -> str:
+        await session._permit(1)  # type: ignore[attr-defined]  # what get() does first
+        return ""
+
+    filters = [
+        filter_of(ask, name="keyed", needs_key=True),
+        filter_of(None, name="without"),
+        filter_of(ask, name="spent", quota=Quota(per_day=1)),
+    ]
+    async with make_gate(*filters) as gate:
+        await gate.ask("spent", IP, tlp=Tlp.CLEAR, pap=Pap.CLEAR, active_dns=False)
+        closed = {f.name: gate.closed(f.name) is not None for f in filters}
+        lacks = {name: gate.lacks(name) for name in (*closed, "unknown")}
+
+    assert closed == {"keyed": True, "without": True, "spent": True}
+    assert lacks == {"keyed": True, "without": True, "spent": False, "unknown": True}
 
 
 async def test_a_source_without_its_key_is_not_asked_and_says_which_variable(make_gate: MakeGate) -> None:

@@ -231,6 +231,28 @@ async def test_a_question_of_more_requests_than_a_minute_allows_is_not_asked(mak
     assert "less than one question needs" in (answer.reason or "")
 
 
+@pytest.mark.parametrize(
+    ("quota", "left"),
+    [
+        (Quota(), [math.inf, math.inf]),
+        (Quota(per_minute=3), [math.inf, math.inf]),
+        (Quota(per_day=10), [9, 7]),
+        (Quota(per_day=10, per_month=5), [4, 2]),
+        (Quota(per_day=2), [1, 0]),
+    ],
+)
+async def test_what_is_left_for_the_night_is_what_the_gate_would_still_grant(
+    make_gate: MakeGate, clock: Clock, quota: Quota, left: list[float]
+) -> None:
+    async with make_gate(filter_of(Paced().of(clock), quota=quota), caller=Caller.ANALYZE) as gate:
+        before = gate.left("fake")
+        for number in (1, 2):
+            one = parse(f"198.51.100.{number}")
+            await gate.ask("fake", one, tlp=Tlp.CLEAR, pap=Pap.CLEAR, active_dns=False)
+
+        assert [before, gate.left("fake")] == left
+
+
 async def test_an_archived_answer_costs_no_quota(make_gate: MakeGate, clock: Clock) -> None:
     paced = Paced()
     f = filter_of(paced.of(clock), quota=Quota(per_day=2))
