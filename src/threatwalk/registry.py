@@ -9,7 +9,6 @@ MLflow takes seconds to import, so it is imported when a registry is opened.
 import json
 import logging
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ import yaml
 
 from threatwalk.errors import ModelError, StoreError, UnavailableError
 from threatwalk.learning.finished import Finished, digest, files_of
+from threatwalk.masking import without_login
 from threatwalk.settings import Settings
 
 MODEL = "threatwalk"
@@ -34,7 +34,6 @@ _ENVIRONMENT = {  # read by MLflow itself, some of it while it is imported
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # the web page speaks of models, not agents
-_PASSWORD = re.compile(r"//[^@/\s]*@")  # of a URL; never shown
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 
 
@@ -291,11 +290,11 @@ class Registry:
         """The one place that turns MLflow's exceptions into ours."""
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
-        where = _PASSWORD.sub("//", self.uri)
+        where = without_login(self.uri)
         try:
             yield
         except (MlflowException, OSError) as err:
-            text = _PASSWORD.sub("//", " ".join(str(err).split()))[:300]
+            text = without_login(" ".join(str(err).split()))[:300]
             if isinstance(err, OSError) and not self.uri.startswith("http"):
                 raise StoreError(f"MLflow's store {where} cannot be used: {text}") from err
             if (

@@ -16,6 +16,7 @@ from threatwalk import __version__
 from threatwalk.errors import UnavailableError
 from threatwalk.gate.guard import Allowed, GuardError, guarded
 from threatwalk.gate.wire import UdpSocket, over_tcp
+from threatwalk.masking import forms, masked
 from threatwalk.sources.filter import Filter
 from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged
 
@@ -65,6 +66,7 @@ class SourceSession:
         `in_flight` requests are under way; those that wait for their turn do not use up their time limit.
         """
         self.key = key
+        self._secrets = forms(key)
         self._filter = filter_
         self._http = http
         self._endpoints = {
@@ -143,11 +145,16 @@ class SourceSession:
                     response = await self._request(method, target, headers, body)
             location = response.headers.get("location")
             if not follow or response.status not in _REDIRECT or not location:
-                return response
+                return self._without_key(response)
             target = urljoin(target, location)
             if response.status == 303:
                 method, body = "GET", None
         raise UnavailableError(f"{self._filter.name} redirects in circles")
+
+    def _without_key(self, response: Response) -> Response:
+        """What is read, kept and shown: a source may repeat what it was told, in an error above all."""
+        headers = {name: masked(value, self._secrets) for name, value in response.headers.items()}
+        return Response(response.status, masked(response.text, self._secrets), headers)
 
     async def _request(
         self, method: str, target: str, headers: Mapping[str, str] | None, body: bytes | None

@@ -1,7 +1,7 @@
 """Where a feed's documents lie: behind HTTP, in a folder or in an S3 bucket. Each gives them by name."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +14,7 @@ import aiohttp
 from yarl import URL
 
 from threatwalk.errors import ParamsError, SettingsError, UnavailableError
+from threatwalk.masking import forms, streamed, unsaid
 from threatwalk.reports.read import LARGEST
 
 TIMEOUT_S = 30.0
@@ -60,7 +61,7 @@ async def opened(url: str, key: str | None = None) -> AsyncIterator[Origin]:
     match scheme:
         case "http" | "https":
             async with _client(url, key) as client:
-                yield _Http(client, URL(url if url.endswith("/") else url + "/"))
+                yield _Http(client, URL(url if url.endswith("/") else url + "/"), forms(key))
         case "s3":
             yield _s3(url)
         case "" | "file":
@@ -80,22 +81,27 @@ def _client(url: str, key: str | None) -> aiohttp.ClientSession:
 
 
 class _Http:
-    def __init__(self, client: aiohttp.ClientSession, base: URL) -> None:
+    def __init__(self, client: aiohttp.ClientSession, base: URL, secrets: Sequence[str]) -> None:
+        """`secrets` are the forms of our key, which the server may repeat."""
         self._client = client
+        self._secrets = secrets
         self._base = base
 
     async def names(self) -> dict[str, str] | None:
         return None
 
     async def fetch(self, name: str, validator: str = "", *, into: Path | None = None) -> Fetched | None:
-        url = self._base.join(URL(name))
+        with unsaid(self._secrets):
+            return await self._fetch(self._base.join(URL(name)), validator, into)
+
+    async def _fetch(self, url: URL, validator: str, into: Path | None) -> Fetched | None:
         try:
             for _ in range(_REDIRECTS + 1):
                 async with self._client.get(
                     url, headers=_conditions(validator), allow_redirects=False
                 ) as response:
                     if response.status not in _REDIRECTING or "Location" not in response.headers:
-                        return await _fetched(response, url, into)
+                        return await _fetched(response, url, into, self._secrets)
                     url = self._followed(url, response.headers["Location"])
         except (aiohttp.ClientError, ValueError, TimeoutError) as err:
             raise UnavailableError(f"{url} cannot be fetched: {err or type(err).__name__}") from err
@@ -123,7 +129,9 @@ def _conditions(validator: str) -> dict[str, str]:
             return {}
 
 
-async def _fetched(response: aiohttp.ClientResponse, url: URL, into: Path | None) -> Fetched | None:
+async def _fetched(
+    response: aiohttp.ClientResponse, url: URL, into: Path | None, secrets: Sequence[str]
+) -> Fetched | None:
     match response.status:
         case 200:
             pass
@@ -139,7 +147,7 @@ async def _fetched(response: aiohttp.ClientResponse, url: URL, into: Path | None
             raise UnavailableError(f"{url} answers {status} {response.reason or ''}".rstrip())
     size = 0
     with _taken(into) as file:
-        async for piece in response.content.iter_chunked(_CHUNK):
+        async for piece in streamed(response.content.iter_chunked(_CHUNK), secrets):
             size += file.write(piece)
             if size > LARGEST:
                 raise UnavailableError(f"{url} is larger than {LARGEST} bytes")

@@ -16,6 +16,7 @@ from taxii2client.exceptions import AccessError, TAXIIServiceException
 from taxii2client.v21 import Collection
 
 from threatwalk.errors import SettingsError, UnavailableError, UsageError
+from threatwalk.masking import forms, masked_bytes, unsaid
 
 TIMEOUT_S = 30.0  # without a byte
 ANSWER_S = 300.0  # for one whole answer
@@ -44,6 +45,7 @@ class Connection:
     def __init__(self, url: str, key: str | None, key_name: str) -> None:
         self._base = httpx.URL(url)
         self._key_name = key_name
+        self._secrets = forms(key)
         self._closed = Event()
         self._client = httpx.Client(
             timeout=TIMEOUT_S,
@@ -66,6 +68,10 @@ class Connection:
         self._client.close()
 
     def _answer(self, method: str, url: str, **how: Any) -> dict[str, Any]:
+        with unsaid(self._secrets):
+            return self._answered(method, url, how)
+
+    def _answered(self, method: str, url: str, how: dict[str, Any]) -> dict[str, Any]:
         target = self._base.join(url)
         if (target.scheme, target.host, target.port) != (self._base.scheme, self._base.host, self._base.port):
             raise UnavailableError(f"{self._base} leads to another host ({target.host}), which is not asked")
@@ -104,7 +110,7 @@ class Connection:
                         raise UnavailableError(f"{url} answers with more than {ANSWER_BYTES} bytes")
                     if time.monotonic() > until:
                         raise UnavailableError(f"{url} did not answer in full within {ANSWER_S:.0f} s")
-                self.headers, self.raw = response.headers, bytes(data)
+                self.headers, self.raw = response.headers, masked_bytes(bytes(data), self._secrets)
         except (httpx.HTTPError, httpx.InvalidURL) as err:
             raise UnavailableError(f"{url} cannot be asked: {err or type(err).__name__}") from err
         return None
