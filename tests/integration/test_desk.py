@@ -12,13 +12,14 @@ import pytest
 from tests.integration.desk_server import CHIEF, HERE, client, finish, opened
 from tests.unit.desk.conftest import Doubts, World, walked
 
+from threatwalk.analysis.analysis import Proposed
 from threatwalk.desk.actions import Actions
 from threatwalk.desk.export import Form
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.verdicts import Decision
 from threatwalk.desk.web.admission import MAX_BODY
 from threatwalk.reports.report import Pap, Tlp
-from threatwalk.sample import Kind, sample
+from threatwalk.sample import Kind, Sample, sample
 
 NAME = sample(Kind.DOMAIN, "example.com")
 FORM = {"tlp": "amber", "pap": "amber", "priority": "3", "note": "ticket 4711"}
@@ -129,6 +130,25 @@ async def test_samples_are_accepted_rejected_and_taken_back(desk: Actions) -> No
         one: (Decision.ACCEPTED, "same net")
     }
     assert [(v["sample"], v["who"]) for v in by_rest] == [(str(one), "ann")]
+
+
+async def test_a_result_that_asks_a_person_says_what_on_its_page_and_in_its_report(desk: Actions) -> None:
+    hostile = Sample(Kind.FILENAME, "<b>{{ 7 * 7 }}</b>.exe")
+    lookup = Proposed("otx", hostile, 0.0123, "the budget of lookups was spent; http://x.example")
+    analysis = await walked(World(4), Doubts())
+    plain, asks = finish(desk, analysis), finish(desk, replace(analysis, next=(lookup,)))
+
+    async with client(desk, "ann") as ann:
+        page, other = [(await ann.get(f"/indicators/{number}")).text for number in (asks, plain)]
+        report = (await ann.get(f"/indicators/{asks}/page")).text
+        told = (await ann.get(f"/api/indicators/{asks}/analysis")).json()["next"]
+
+    for text in (page, report):
+        assert "&lt;b&gt;{{ 7 * 7 }}&lt;/b&gt;.exe" in text
+        assert "the budget of lookups was spent; hxxp[:]//x.example" in text
+    assert "It asks a person" in page
+    assert "It asks a person" not in other
+    assert [(one["filter"], one["gain"]) for one in told] == [("otx", 0.0123)]
 
 
 async def test_two_runs_are_compared_and_a_report_stands_in_a_frame_of_its_own(desk: Actions) -> None:
