@@ -92,11 +92,11 @@ class Rations:
             self._settle()
 
     def _scarce(self, left: Mapping[str, float]) -> set[str]:
-        """The sources of which all open indicators could want more than is left."""
+        """The sources of which all open indicators could want more than is left; of nothing the gate says itself why."""
         if all(some == math.inf for some in left.values()):
             return set()
         wanted = (len(self._seats) + self._queued()) * self._lookups
-        return {name for name, some in left.items() if some < wanted}
+        return {name for name, some in left.items() if 0 < some < wanted}
 
     async def _granted(self, bids: list[Bid], left: Callable[[str], float]) -> set[Bid]:
         own = _Round(bids, left, asyncio.get_running_loop().create_future())

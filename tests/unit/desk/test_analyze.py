@@ -82,9 +82,6 @@ class Office:
         desk = Desk(self.queue, walker, results=self.results, author="CERT", owner=owner, run="night-1")
         return await desk.night(limit=limit)
 
-    def asked_of(self, name: str) -> int:
-        return sum(asked == name for asked, _ in self.asked)
-
     def states(self) -> list[State]:
         return [one.state for one in self.queue.list()]
 
@@ -251,9 +248,16 @@ async def test_a_scarce_source_is_asked_about_every_indicator_before_any_second_
         def choose(self, view):  # type: ignore[no-untyped-def]
             return Choice(8, ((8, 0.1 * view.step),))
 
-    office, quota = Office(tmp_path, count=6), 8
-    await office.night(policy=AsksOtx(), left=lambda name: quota - office.asked_of(name))
-    about = [s for name, s in office.asked if name == "otx"]
+    office, quota, world = Office(tmp_path, count=6), 8, MadeUp(4)
+    about: list[Sample] = []
+
+    async def gate(name: str, s: Sample) -> Answer:
+        if len(about) == quota:
+            return Answer(Outcome.NOT_ASKED, reason="the day's quota is spent")
+        about.append(s)
+        return await world(name, s)
+
+    await office.night(gate, policy=AsksOtx(), left=lambda _name: quota - len(about))
 
     assert len(about) == quota
     assert {host(number) for number in range(6)} <= set(about)

@@ -103,6 +103,8 @@ async def walks(
             with rations.seat((0, number), source.left, lambda _name, s: s in known) as admit:
                 for promise in wants[number]:
                     [refused] = await admit([("otx", HOST, promise)])
+                    if refused is None and HOST not in known and source.left("otx") < 1:
+                        refused = "the gate says that it is spent"
                     said[number].append(refused)
                     if refused is None and HOST not in known:
                         source.out.append(number)
