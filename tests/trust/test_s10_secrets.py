@@ -343,6 +343,7 @@ def test_dags_keep_and_say_no_secret(trust: Trust, tmp_path: Path) -> None:
             name: (name, {}) for name in ("collect", "record", "retrain", "promote", "analyze")
         }
         run([(more, ["queue", "add", *SAMPLES])], environment(tmp_path / "nowhere"), tmp_path / "said.log")
+        (tmp_path / "ways/airflow").mkdir()
         ran = play(cases, tmp_path / "ways/airflow", more)
     finally:
         echo.close()

@@ -268,7 +268,7 @@ def _changes(trust: Trust, case: Case, evil: Path) -> dict[str, Callable[[Path],
         """A flavour that runs what lies in the version."""
         (folder / "code").mkdir()
         (folder / "code/evil.py").write_text(f"open({str(case.marker)!r}, 'w').close()\n")
-        (folder / "python_model.pkl").write_bytes(hostile_models.running()["pickle 5, open"](case.marker))
+        (folder / "python_model.pkl").write_bytes(hostile_models.running()["pickle 5, mknod"](case.marker))
         table = yaml.safe_load((folder / "MLmodel").read_text("utf-8"))
         table["flavors"] = {
             "python_function": {"loader_module": "evil", "code": "code", "python_model": "python_model.pkl"}
