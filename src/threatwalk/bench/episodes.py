@@ -4,7 +4,7 @@ Both agents are counted: `selective`, which chooses questions and keeps what bel
 mappings only, in rows of its own that end in `.mappings`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -91,38 +91,32 @@ def few(params: Params) -> Params:
     Those who choose mappings are many small networks, practise at random, mostly with single filters, and choose what
     none of them doubts: with some hundred states the best of 2,047 mappings is else one of the many that happen to be overrated.
     """
-    doubting = replace(
-        params.train.threatwalk,
-        episodes=FEW,
-        environments=25,
-        length=2,
-        passes=30,
-        replay=20,
-        lr=0.002,
-        width=48,
-        members=12,
-        doubt=1,
-        exploration=1,
+    mapping = {"length": 2, "passes": 30, "replay": 20, "lr": 0.002, "width": 48, "members": 12, "doubt": 1}
+    return _with(
+        params,
+        FEW,
+        threatwalk=mapping | {"environments": 25, "exploration": 1},
+        selective={"environments": 25, "passes": 20, "replay": FEW},
     )
-    asking = replace(params.train.selective, episodes=FEW, environments=25, passes=20, replay=FEW)
-    return replace(params, train=replace(params.train, threatwalk=doubting, selective=asking))
 
 
 def some(params: Params) -> Params:
-    """The same for some thousand, of which the last are learned from again."""
-    how = replace(
-        params.train.threatwalk,
-        episodes=SOME,
-        environments=64,
-        length=2,
-        passes=8,
-        replay=8,
-        lr=0.002,
-        width=64,
-        members=4,
+    """The same for some thousand; mappings are learned from the last of them again."""
+    mapping = {"length": 2, "passes": 8, "replay": 8, "lr": 0.002, "width": 64, "members": 4}
+    return _with(
+        params,
+        SOME,
+        threatwalk=mapping | {"environments": 64},
+        selective={"environments": 50, "passes": 10, "replay": SOME},
     )
-    asking = replace(params.train.selective, episodes=SOME, environments=50, passes=10, replay=SOME)
-    return replace(params, train=replace(params.train, threatwalk=how, selective=asking))
+
+
+def _with(params: Params, episodes: int, **agents: Mapping[str, Any]) -> Params:
+    train = params.train
+    changed = {
+        name: replace(getattr(train, name), episodes=episodes, **values) for name, values in agents.items()
+    }
+    return replace(params, train=replace(train, **changed))
 
 
 def questions(data: Dataset, params: Params) -> Practising:
@@ -209,19 +203,12 @@ def _passing(begin: Begin, data: Dataset, params: Params, exam: Exam, bar: float
     """
     looks: list[tuple[int, int, bool]] = []
     for times in (1, _MORE):
-        looks = _looks(begin(data, _longer(params, times)), params, exam, bar)
+        longer = _with(params, params.train.selective.episodes * times, threatwalk={}, selective={})
+        looks = _looks(begin(data, longer), params, exam, bar)
         for (done, used, above), (_, _, still) in zip(looks, [*looks[1:], looks[-1]], strict=True):
             if above and still:
                 return done, used
     return None, looks[-1][1]
-
-
-def _longer(params: Params, times: int) -> Params:
-    both = {
-        name: replace(how, episodes=how.episodes * times)
-        for name, how in (("threatwalk", params.train.threatwalk), ("selective", params.train.selective))
-    }
-    return replace(params, train=replace(params.train, **both))  # type: ignore[arg-type]
 
 
 def _looks(practising: Practising, params: Params, exam: Exam, bar: float) -> list[tuple[int, int, bool]]:
