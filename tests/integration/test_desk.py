@@ -14,7 +14,7 @@ from tests.unit.desk.conftest import Doubts, World, walked
 
 from threatwalk.analysis.analysis import Proposed
 from threatwalk.desk.actions import Actions
-from threatwalk.desk.export import Form
+from threatwalk.desk.export import MEDIA, Form
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.verdicts import Decision
 from threatwalk.desk.web.admission import MAX_BODY
@@ -178,7 +178,8 @@ async def test_a_result_is_taken_out_in_every_form(desk: Actions, form: Form) ->
     assert answer.headers["content-disposition"].startswith(
         f'attachment; filename="threatwalk-{number}-{form}'
     )
-    assert len(answer.text.splitlines()) > 20
+    assert answer.headers["content-type"] == MEDIA[form]
+    assert len(answer.content.splitlines()) > 20
 
 
 async def test_no_block_list_is_given_where_pap_forbids_it(desk: Actions) -> None:

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from tests.integration.desk_server import finish
 from tests.integration.http_server import HttpServer, Request, respond
 from tests.unit.desk.conftest import Doubts, World, walked
+from tests.unit.desk.pdfs import read_back
 
 from threatwalk.cli.export import export
 from threatwalk.cli.options import desk_of
@@ -128,7 +129,10 @@ def test_a_result_is_written_to_a_file_or_to_the_terminal(number: int, tmp_path:
     ]
     written = CliRunner().invoke(export, [*line, "--params", str(PARAMS)])
 
+    paper = CliRunner().invoke(export, [str(number), "--form", "pdf", "--params", str(PARAMS)])
+
     assert told.output.startswith("kind,value,belongs,above_dial,")
+    assert "What belongs to this threat?" in "".join(read_back(paper.stdout_bytes))
     assert "samples above 0.5" in written.output
     values = [one for one in (tmp_path / "list").read_text().splitlines() if not one.startswith("#")]
     assert values

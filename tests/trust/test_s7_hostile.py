@@ -20,12 +20,14 @@ from tests.integration.desk_server import application, finish, opened, serving
 from tests.trust.conftest import Trust
 from tests.unit.desk.conftest import Doubts, World, walked
 from tests.unit.desk.payloads import PAYLOADS
+from tests.unit.desk.pdfs import pieces, read_back
 from tests.unit.desk.test_analyze import Office
 
 from threatwalk.analysis.analysis import Analysis, Question
 from threatwalk.desk.actions import LONGEST_NOTE, Actions
 from threatwalk.desk.export import Form, export
 from threatwalk.desk.listing import Sought
+from threatwalk.desk.pdf import MOST
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.rights import EVERYTHING, Person
 from threatwalk.desk.verdicts import Decision
@@ -290,9 +292,10 @@ def test_no_payload_is_a_formula_a_link_or_a_line_in_any_export(
     wrong: list[str] = []
     for number in results:
         analysis, some = desk.members(number, 0.0)
-        shown = {form: export(form, analysis, some, dial=0.0, author=hostile[1]) for form in Form}
+        files = {form: export(form, analysis, some, dial=0.0, author=hostile[1]) for form in Form}
+        shown = {form: data.decode() for form, data in files.items() if form is not Form.PDF}
         for live in (False, True):
-            text = export(Form.CSV, analysis, some, dial=0.0, author="CERT", live=live)
+            text = export(Form.CSV, analysis, some, dial=0.0, author="CERT", live=live).decode()
             table = list(csv.reader(io.StringIO(text, newline="")))
             wrong += [f"formula {cell[:40]}" for row in table for cell in row if cell[:1] in FORMULA and cell]
             wrong += ["rows"] if len(table) != 1 + len(some) else []
@@ -307,12 +310,26 @@ def test_no_payload_is_a_formula_a_link_or_a_line_in_any_export(
         for form in (Form.MISP, Form.STIX):
             json.loads(shown[form])
             wrong += [f"not ASCII in {form}"] if not shown[form].isascii() else []
+        good = [m for m in some if m.good]
+        for at in range(0, len(good) if trust.full else MOST, MOST):  # so many stand in one
+            data = export(Form.PDF, analysis, good[at : at + MOST], dial=0.0, author=hostile[at % 9])
+            text = "".join(read_back(data))  # which does nothing, or this fails
+            wrong += [f"link in PDF: {link}" for link in re.findall(r"https?://.{9}", text, re.IGNORECASE)]
+            wrong += [f"hidden in PDF: {c!r}" for c in HIDDEN.findall(text)]
+            wrong += [f"rows in PDF: {at}"] if _rows(data) != len(good[at : at + MOST]) else []
 
     value = f"{len(hostile)} payloads in {len(results) * len(Form)} files, {len(wrong)} did anything"
     ok = len(hostile) >= 500 and not wrong
     trust.record("S7", PROPERTY, value=value, figure=FIGURE, ok=ok, part="the exports")
     assert wrong == []
     assert len(hostile) >= 500
+
+
+def _rows(data: bytes) -> int:
+    """How many samples a PDF lists as belonging, by what stands at its left edge."""
+    found = pieces(data)
+    margin = min(x for x, _ in found)
+    return sum(x == margin and bool(re.match(r"\d\.\d\d  [a-z0-9]+\Z", piece)) for x, piece in found)
 
 
 def test_no_payload_forges_a_line_of_the_log(

@@ -1,4 +1,4 @@
-"""The command that takes a result out: as a table, a block list, a MISP event, a STIX bundle or a text."""
+"""The command that takes a result out: as a table, a block list, a MISP event, a STIX bundle, a text or a PDF."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from threatwalk.cli.options import author_option, desk_of, params_option
 from threatwalk.params import Params
 from threatwalk.sample import Kind
 
-FORMS = ("csv", "blocklist", "misp", "stix", "text")
+FORMS = ("csv", "blocklist", "misp", "stix", "text", "pdf")
 
 
 @click.command()
@@ -52,8 +52,7 @@ def export(
     with desk_of(params) as (desk, _):
         analysis, members = desk.members(number, dial)
     wanted = [Kind(one) for one in kinds]
-    text = exported(Form(form), analysis, members, dial=dial, author=author, live=live, kinds=wanted)
-    data = text.encode("utf-8", "backslashreplace")
+    data = exported(Form(form), analysis, members, dial=dial, author=author, live=live, kinds=wanted)
     if out is None:
         sys.stdout.buffer.write(data)
     else:

@@ -1,4 +1,4 @@
-"""What can be done with a result: a table, a block list, a MISP event, a STIX bundle, a text, all above one dial.
+"""What can be done with a result: a table, a block list, a MISP event, a STIX bundle, a text, a PDF, all above one dial.
 
 The dial is the least probability that a sample belongs to the threat. A person's verdict stands above it: accepted is 1,
 rejected is left out. The trailhead belongs by definition. What is known to be harmless, or is shared with strangers, is
@@ -39,6 +39,7 @@ class Form(StrEnum):
     MISP = "misp"
     STIX = "stix"
     TEXT = "text"
+    PDF = "pdf"
 
 
 SUFFIX: Final = {
@@ -47,6 +48,15 @@ SUFFIX: Final = {
     Form.MISP: "misp.json",
     Form.STIX: "stix.json",
     Form.TEXT: "txt",
+    Form.PDF: "pdf",
+}
+MEDIA: Final = {
+    Form.CSV: "text/csv; charset=utf-8",
+    Form.BLOCKLIST: "text/plain; charset=utf-8",
+    Form.MISP: "application/json; charset=utf-8",
+    Form.STIX: "application/json; charset=utf-8",
+    Form.TEXT: "text/plain; charset=utf-8",
+    Form.PDF: "application/pdf",
 }
 
 
@@ -146,8 +156,8 @@ def export(
     author: str,
     live: bool = False,
     kinds: Collection[Kind] = (),
-) -> str:
-    """The result in one form; `kinds` narrows tables and lists, `live` leaves values of a table as they are.
+) -> bytes:
+    """The file that has the result in one form; `kinds` narrows tables and lists, `live` leaves values of a table as they are.
 
     Raises:
         UsageError: a block list is wanted of what PAP allows nobody to block.
@@ -155,18 +165,23 @@ def export(
     chosen = [m for m in some if not kinds or m.sample.kind in kinds]
     match form:
         case Form.CSV:
-            return _table(chosen, live=live)
+            text = _table(chosen, live=live)
         case Form.BLOCKLIST:
-            return _block_list(analysis, chosen, dial)
+            text = _block_list(analysis, chosen, dial)
         case Form.TEXT:
-            return _text(analysis, chosen, dial)
+            text = _text(analysis, chosen, dial)
         case Form.MISP:
-            return misp.dumps(event(analysis, some, author=author))
+            text = misp.dumps(event(analysis, some, author=author))
         case Form.STIX:
             good = [(m.sample, m.belongs) for m in some if m.good and m.belongs is not None]
             held = _judged(analysis, some)
             made = bundle.bundle(held, author=author, created=analysis.finished_at, indicators=good)
-            return bundle.dumps(made)
+            text = bundle.dumps(made)
+        case Form.PDF:
+            from threatwalk.desk.pdf import pdf  # noqa: PLC0415 - its imaging and font libraries take long to load
+
+            return pdf(analysis, some, dial=dial, author=author)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _judged(analysis: Analysis, some: Collection[Member]) -> Analysis:

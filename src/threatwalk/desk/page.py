@@ -47,7 +47,7 @@ class _Row:
 def page(analysis: Analysis, *, author: str, note: str = "") -> str:
     """The whole page as text; `note` is what the person who queued the indicator wrote."""
     style, script = _asset("page.css"), _asset("page.js")
-    first, sources = _found_by(analysis)
+    first, namers = found_by(analysis)
     lost = losses(analysis)
     template = _template()
     template.globals["benign"] = dict(analysis.benign)  # macros see globals only
@@ -62,14 +62,14 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
         "base-uri 'none'; form-action 'none'",
         style=Markup(style),  # noqa: S704 - our own files, allowed by their hash
         script=Markup(script),  # noqa: S704
-        stopped=_stopped(analysis.stopped),
+        stopped=stopped(analysis.stopped),
         stop_bars=_bars(analysis.values, None),
-        steps=[_step(step, first, sources) for step in analysis.steps],
+        steps=[_step(step, first, namers) for step in analysis.steps],
         families=Counter(FAMILIES[s.kind] for s in analysis.samples),
         outcomes=_outcomes(q for step in analysis.steps for q in step.questions),
-        sources=_sources(analysis, first),
+        sources=sources(analysis, first),
         questions=[(i, q) for i, step in enumerate(analysis.steps, 1) for q in step.questions],
-        told=sum(_told(q) for step in analysis.steps for q in step.questions),
+        told=sum(told(q) for step in analysis.steps for q in step.questions),
         seconds=(analysis.finished_at - analysis.started_at).total_seconds(),
         lost={lookup: len(some) for lookup, some in lost.items()},
         graph=_graph(analysis, first) | {"lost": _lost(analysis, lost)},
@@ -95,17 +95,18 @@ def _template() -> jinja2.Template:
         "moment": shown_moment,
         "day": shown_day,
     }
-    env.tests["told"] = _told
+    env.tests["told"] = told
     return env.from_string(_asset("page.html"))
 
 
-def _told(question: Question) -> bool:
+def told(question: Question) -> bool:
     """Whether somebody outside learned of this question during this walk."""
     return not question.answer.archived and question.answer.outcome is not Outcome.NOT_ASKED
 
 
-def _stopped(stopped: Stopped) -> str:
-    match stopped:
+def stopped(how: Stopped) -> str:
+    """Why a walk ended, after `because`."""
+    match how:
         case Stopped.POLICY:
             return "the policy expected no further step to be worth its cost"
         case Stopped.NOTHING_NEW:
@@ -120,7 +121,7 @@ def _stopped(stopped: Stopped) -> str:
             return "its time was up"
 
 
-def _found_by(analysis: Analysis) -> tuple[dict[Sample, Pivot], dict[Sample, tuple[str, ...]]]:
+def found_by(analysis: Analysis) -> tuple[dict[Sample, Pivot], dict[Sample, tuple[str, ...]]]:
     """For each sample the first pivot that found it, and all the sources that did."""
     first: dict[Sample, Pivot] = {}
     sources: dict[Sample, dict[str, None]] = {}
@@ -135,7 +136,7 @@ def _step(step: Step, first: dict[Sample, Pivot], sources: dict[Sample, tuple[st
     return {
         "mapping": step.mapping,
         "lookups": len(step.questions),
-        "told": sum(_told(q) for q in step.questions),
+        "told": sum(told(q) for q in step.questions),
         "cut": sum(q.answer.cut for q in step.questions),
         "outcomes": _outcomes(step.questions),
         "bars": _bars(step.values, step.mapping),
@@ -165,7 +166,7 @@ def _bars(
     ]
 
 
-def _sources(analysis: Analysis, first: dict[Sample, Pivot]) -> list[dict[str, Any]]:
+def sources(analysis: Analysis, first: dict[Sample, Pivot]) -> list[dict[str, Any]]:
     """One row for each source that the walk chose: what it was asked and what it was good for."""
     questions = [q for step in analysis.steps for q in step.questions]
     added = Counter(pivot.filter for pivot in first.values())
@@ -173,7 +174,7 @@ def _sources(analysis: Analysis, first: dict[Sample, Pivot]) -> list[dict[str, A
         {
             "name": name,
             "questions": len(own := [q for q in questions if q.filter == name]),
-            "told": sum(_told(q) for q in own),
+            "told": sum(told(q) for q in own),
             "outcomes": _outcomes(own),
             "added": added[name],
         }

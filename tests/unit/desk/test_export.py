@@ -36,7 +36,8 @@ def good(some: list[Member]) -> set[Sample]:
 
 
 def out(form: Form, analysis: Analysis, some: list[Member], **options: object) -> str:
-    return export(form, analysis, some, dial=DIAL, author="CERT", **options)  # type: ignore[arg-type]
+    data = export(form, analysis, some, dial=DIAL, author="CERT", **options)  # type: ignore[arg-type]
+    return data.decode()
 
 
 @pytest.fixture

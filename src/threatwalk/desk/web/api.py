@@ -11,7 +11,7 @@ from pydantic import Field
 from threatwalk.desk import pasted, result
 from threatwalk.desk.actions import Actions
 from threatwalk.desk.comparison import compare
-from threatwalk.desk.export import SUFFIX, Form, export
+from threatwalk.desk.export import MEDIA, SUFFIX, Form, export
 from threatwalk.desk.listing import Sought
 from threatwalk.desk.progress import progress
 from threatwalk.desk.queue import State, Wanted
@@ -134,18 +134,11 @@ def exported(
     """The result as a file: what belongs with at least `dial`; rejected, harmless and shared samples are never blocked."""
     found, members = desk.members(number, dial)
     author = os.environ.get("THREATWALK_AUTHOR", "threatwalk")
-    text = export(form, found, members, dial=dial, author=author, live=live, kinds=kind or ())
-    media = (
-        "application/json"
-        if form in {Form.MISP, Form.STIX}
-        else "text/csv"
-        if form is Form.CSV
-        else "text/plain"
-    )
+    data = export(form, found, members, dial=dial, author=author, live=live, kinds=kind or ())
     name = f"threatwalk-{number}-{form}.{SUFFIX[form]}"
     return Response(
-        text.encode("utf-8", "backslashreplace"),
-        media_type=f"{media}; charset=utf-8",
+        data,
+        media_type=MEDIA[form],
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
 
