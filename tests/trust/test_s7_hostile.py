@@ -25,7 +25,7 @@ from tests.unit.desk.test_analyze import Office
 
 from threatwalk.analysis.analysis import Analysis, Question
 from threatwalk.desk.actions import LONGEST_NOTE, Actions
-from threatwalk.desk.export import Form, export
+from threatwalk.desk.export import Form, export, members
 from threatwalk.desk.listing import Sought
 from threatwalk.desk.pdf import MOST
 from threatwalk.desk.queue import State, Wanted
@@ -52,6 +52,7 @@ WRAPPED = (
         "<img src='{}'>",
     ),
 )
+DRESSED = ((Kind.FILENAME, ""), (Kind.URL, "http://evil.example.com/"))
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069\u200b\ufeff\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the log's own
@@ -290,6 +291,7 @@ def test_no_payload_is_a_formula_a_link_or_a_line_in_any_export(
     trust: Trust, desk: Actions, results: list[int], hostile: list[str]
 ) -> None:
     wrong: list[str] = []
+    papers: list[bytes] = []
     for number in results:
         analysis, some = desk.members(number, 0.0)
         files = {form: export(form, analysis, some, dial=0.0, author=hostile[1]) for form in Form}
@@ -310,15 +312,21 @@ def test_no_payload_is_a_formula_a_link_or_a_line_in_any_export(
         for form in (Form.MISP, Form.STIX):
             json.loads(shown[form])
             wrong += [f"not ASCII in {form}"] if not shown[form].isascii() else []
-        good = [m for m in some if m.good]
-        for at in range(0, len(good) if trust.full else MOST, MOST):  # so many stand in one
-            data = export(Form.PDF, analysis, good[at : at + MOST], dial=0.0, author=hostile[at % 9])
-            text = "".join(read_back(data))  # which does nothing, or this fails
-            wrong += [f"link in PDF: {link}" for link in re.findall(r"https?://.{9}", text, re.IGNORECASE)]
-            wrong += [f"hidden in PDF: {c!r}" for c in HIDDEN.findall(text)]
-            wrong += [f"rows in PDF: {at}"] if _rows(data) != len(good[at : at + MOST]) else []
+        papers.append(files[Form.PDF])
+    step = 1 if trust.full else 8
+    kept = [Sample(kind, start + text) for kind, start in DRESSED for text in hostile[::step]]
+    large = replace(analysis, samples=(analysis.trailhead, *kept), beliefs=tuple((s, 1.0) for s in kept))
+    some = [m for m in members(large, {}, dial=0.0, benign=lambda _: None) if m.good]
+    assert len(some) >= len(kept) - 60  # `_worse` calls a few harmless
+    for at in range(0, len(some), MOST):  # so many stand in one
+        data = export(Form.PDF, large, some[at : at + MOST], dial=0.0, author=hostile[at % 9])
+        wrong += [f"rows in PDF: {at}"] if _rows(data) != len(some[at : at + MOST]) else []
+        papers.append(data)
+    for text in ("".join(read_back(data)) for data in papers):  # none can act, or this fails
+        wrong += [f"link in PDF: {link}" for link in re.findall(r"https?://.{9}", text, re.IGNORECASE)]
+        wrong += [f"hidden in PDF: {c!r}" for c in HIDDEN.findall(text)]
 
-    value = f"{len(hostile)} payloads in {len(results) * len(Form)} files, {len(wrong)} did anything"
+    value = f"{len(hostile)} payloads in {len(results) * (len(Form) - 1) + len(papers)} files, {len(papers)} of them PDFs, {len(wrong)} did anything"
     ok = len(hostile) >= 500 and not wrong
     trust.record("S7", PROPERTY, value=value, figure=FIGURE, ok=ok, part="the exports")
     assert wrong == []
