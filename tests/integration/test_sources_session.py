@@ -222,6 +222,17 @@ async def test_a_redirect_off_the_list_is_not_followed(target: str) -> None:
     assert len(seen) == 1
 
 
+async def test_a_redirect_that_names_the_key_is_refused_without_it() -> None:
+    async with (
+        server(lambda _: http("302 Found", b"", f"Location: http://{SECRET}.example/{SECRET}")) as (url, _),
+        session(api=url) as s,
+    ):
+        with pytest.raises(GuardError, match=r"\[key\]\.example") as caught:
+            await s.get(url)
+
+    assert SECRET not in str(caught.value)
+
+
 async def test_redirects_in_circles_end() -> None:
     async with (
         server(lambda _: http("302 Found", b"", "Location: /again")) as (url, seen),

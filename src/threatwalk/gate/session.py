@@ -16,7 +16,7 @@ from threatwalk import __version__
 from threatwalk.errors import UnavailableError
 from threatwalk.gate.guard import Allowed, GuardError, guarded
 from threatwalk.gate.wire import UdpSocket, over_tcp
-from threatwalk.masking import forms, masked
+from threatwalk.masking import forms, masked, unsaid
 from threatwalk.sources.filter import Filter
 from threatwalk.sources.response import DeniedError, Response, ThrottledError, judged
 
@@ -136,20 +136,21 @@ class SourceSession:
         body: bytes | None = None,
         follow: bool = True,
     ) -> Response:
-        target = f"{url}?{urlencode(params)}" if params else url
-        for _ in range(1 + _REDIRECTS):
-            self._allowed.url(target)
-            async with self._turn:
-                await self._permit(1)  # once it can leave: what is counted leaves now
-                with self.guarded():
-                    response = await self._request(method, target, headers, body)
-            location = response.headers.get("location")
-            if not follow or response.status not in _REDIRECT or not location:
-                return self._without_key(response)
-            target = urljoin(target, location)
-            if response.status == 303:
-                method, body = "GET", None
-        raise UnavailableError(f"{self._filter.name} redirects in circles")
+        with unsaid(self._secrets):
+            target = f"{url}?{urlencode(params)}" if params else url
+            for _ in range(1 + _REDIRECTS):
+                self._allowed.url(target)  # a redirect may name the key in its host too
+                async with self._turn:
+                    await self._permit(1)  # once it can leave: what is counted leaves now
+                    with self.guarded():
+                        response = await self._request(method, target, headers, body)
+                location = response.headers.get("location")
+                if not follow or response.status not in _REDIRECT or not location:
+                    return self._without_key(response)
+                target = urljoin(target, location)
+                if response.status == 303:
+                    method, body = "GET", None
+            raise UnavailableError(f"{self._filter.name} redirects in circles")
 
     def _without_key(self, response: Response) -> Response:
         """What is read, kept and shown: a source may repeat what it was told, in an error above all."""
