@@ -130,7 +130,15 @@ def settled(folder: Path, url: str) -> dict[str, str]:
         },
         {"name": "server-feed", "form": "misp_server", "url": f"{url}/server-feed", "tlp": "clear"},
     ]
-    raw["gate"] |= {"timeout_s": 3, "warning_lists": [], "exact_lists": [], "known_good": []}
+    # a source that rests is soon asked again: `record` waits for it
+    raw["gate"] |= {
+        "timeout_s": 3,
+        "breaker_wait_s": 1,
+        "warning_lists": [],
+        "exact_lists": [],
+        "known_good": [],
+    }
+    raw["record"] |= {"hops": 1, "questions": 100}
     raw["filters"] += [name for name in KEYED if name not in raw["filters"]]
     (folder / "params.yaml").write_text(yaml.safe_dump(raw, sort_keys=False))
     places = [(name, at) for f in catalog.CATALOG for name, at in f.endpoints.items()]
