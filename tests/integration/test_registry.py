@@ -491,12 +491,11 @@ def test_a_pickle_that_somebody_made_champion_is_never_opened(office: Office, tm
 def test_a_model_that_is_a_pickle_is_refused_by_mlflow_itself(office: Office, tmp_path: Path) -> None:
     import mlflow
 
-    with warnings.catch_warnings(action="ignore"):  # of hints that such a model should have
+    class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        def predict(self, model_input: list[str]) -> list[str]:
+            return model_input
 
-        class Odd(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-            def predict(self, context, model_input):  # type: ignore[no-untyped-def]
-                return model_input
-
+    with warnings.catch_warnings(action="ignore"):  # of what else such a model should have
         mlflow.pyfunc.save_model(tmp_path / "odd", python_model=Odd(), pip_requirements=["mlflow"])
 
     with pytest.raises(mlflow.exceptions.MlflowException, match="MLFLOW_ALLOW_PICKLE_DESERIALIZATION"):
