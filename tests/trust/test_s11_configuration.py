@@ -208,26 +208,32 @@ def test_a_private_clone_is_made_of_no_text(trust: Trust, tmp_path: Path, spied:
     """The commands that do start others, git and DVC: each with a list of arguments of which no typed text is one."""
     marker = tmp_path / "owned"
     texts = hostile(marker) if trust.full else hostile(marker)[::18]
-    lines = [
-        ({"THREATWALK_RUN": text, "THREATWALK_SET": json.dumps({"seed": 1})}, line)
-        for text in texts
-        for line in RUNS
-    ]
 
-    run(lines, spied, tmp_path / "said.log")
+    def lines(name: str) -> list[tuple[dict[str, str], list[str]]]:
+        return [({"THREATWALK_RUN": name, "THREATWALK_SET": json.dumps({"seed": 1})}, line) for line in RUNS]
+
+    run(lines("plain"), spied, tmp_path / "said.log")
+    usual = "\n".join(started(tmp_path))  # has options of its own, -c and --quiet
+    typing = [one for text in texts for one in lines(text)]
+    run(typing, spied, tmp_path / "said.log")
 
     begun = started(tmp_path)
     strange = [
         line for line in begun if not line.startswith((f"{tmp_path}/spies/git ", f"{tmp_path}/spies/dvc "))
     ]
-    odd = [
-        text.strip() for text in texts if not re.fullmatch(r"[\w.]*", text.strip())
-    ]  # a word may name a folder
-    typed = [line for line in begun for text in odd if len(text) > 1 and text in line]
+    # a word may name a folder
+    odd = [text.strip() for text in texts if not re.fullmatch(r"[\w.]*", text.strip())]
+    said = "\n".join(begun)
+    typed = [text for text in odd if _stands(text, said) and not _stands(text, usual)]
     ok = bool(begun) and not strange and not typed and not marker.exists()
-    value = f"{len(lines)} commands started git and DVC {len(begun)} times, {len(strange)} others, {len(typed)} times with a typed text"
+    value = f"{len(typing)} commands started git and DVC {len(begun)} times, {len(strange)} others, with {len(typed)} of the texts"
     trust.record("S11", PROPERTY, value=value, figure=FIGURE, ok=ok, part="clones")
     assert ok, (strange[:5], typed[:5])
+
+
+def _stands(text: str, among: str) -> bool:
+    """Whether a text is one or several whole arguments; what is made of it, the name of a folder, is not it."""
+    return bool(text) and re.search(rf"(?<!\S){re.escape(text)}(?!\S)", among) is not None
 
 
 def test_bash_gets_its_lines_as_they_stand(trust: Trust, tmp_path: Path) -> None:
