@@ -51,14 +51,14 @@ class Collect(Command):
             None,
             type=["null", "string"],
             maxLength=64,
-            pattern="^[A-Za-z0-9_-]*$",
+            pattern=r"^[A-Za-z0-9_-]*$(?!\n)",  # Python's $ lets a last newline pass
             title="Feed",
             description="Collect this feed only (its name in params.yaml). Empty: all feeds.",
         ),
         "month": Param(
             None,
             type=["null", "string"],
-            pattern="^[0-9]{4}-(0[1-9]|1[0-2])$",
+            pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$(?!\n)",
             title="Month",
             description="Fetch reports published in this month only, as 2017-03. Empty: what is new or changed.",
         ),
