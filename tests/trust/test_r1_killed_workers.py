@@ -12,7 +12,7 @@ from tests.trust.archived import ROOT, fill, settings, trailheads
 from tests.trust.conftest import Trust
 
 from threatwalk.desk import result
-from threatwalk.desk.queue import ATTEMPTS, Queue, State, Wanted
+from threatwalk.desk.queue import Queue, State, Wanted
 
 LEASE_S = 3
 WORKERS = 4
@@ -26,20 +26,14 @@ def worker(home: Path, number: int) -> subprocess.Popen[bytes]:
 
 
 def at_work(queue: Queue, names: list[str], rng: random.Random) -> int:
-    """The place of a worker that holds an indicator now; any where nobody begins any more.
-
-    Not one whose death would be the last that an indicator may cost: what kills every worker is given up, and said so.
-    """
+    """The place of a worker that holds an indicator now; any where nobody begins any more."""
     until = time.monotonic() + 30
-    spared: set[str | None] = set()
     while time.monotonic() < until and queue.counts().get(State.DONE, 0) < len(queue.list()):
-        leased = queue.list(State.LEASED)
-        spared = {one.lease_owner for one in leased if one.attempts >= ATTEMPTS - 1}
-        owners = {one.lease_owner for one in leased} - spared
+        owners = {one.lease_owner for one in queue.list(State.LEASED)}
         if busy := [place for place, name in enumerate(names) if name in owners]:
             return rng.choice(busy)
         time.sleep(0.02)
-    return rng.choice([place for place, name in enumerate(names) if name not in spared] or [0])
+    return rng.randrange(len(names))
 
 
 def overdue_s(queue: Queue) -> float:
