@@ -1,6 +1,5 @@
 """A walk that is sure of nothing proposes the lookups that promised most to a person; a sure one, and one of a mapping, never."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -9,15 +8,13 @@ from hypothesis import strategies as st
 from tests.unit.analysis.test_same_as_env import FILTERS as ALL
 from tests.unit.analysis.test_same_as_env import POOL
 from tests.unit.analysis.test_same_as_env import World as Random
-from tests.unit.analysis.test_same_selective import policy
+from tests.unit.analysis.test_same_selective import lived, policy
 from tests.unit.analysis.test_walk import DNS, IP1, IP2, MOMENT, NAME, SHODAN, VT, Plays, walk
 
 from threatwalk.analysis.analysis import Analysis, Proposed, Stopped
-from threatwalk.analysis.walk import CLOSED, PROPOSED, SURE, analyze
+from threatwalk.analysis.walk import CLOSED, PROPOSED, SURE
 from threatwalk.learning.policy import Belief, Choice, View, action_of
-from threatwalk.params import Combine
 from threatwalk.pivot import Answer, Outcome
-from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Sample
 
 WORTH = {(2, NAME): 0.04, (1, NAME): 0.03, (3, IP1): 0.02, (2, IP1): 0.01, (2, IP2): 0.004}
@@ -121,25 +118,7 @@ def test_proposals_of_a_real_policy_are_its_best_unanswered_questions(
 ) -> None:
     world = Random(seed)
 
-    def once() -> Analysis:
-        return asyncio.run(
-            analyze(
-                POOL[head],
-                policy(seed, world),
-                world.look_up,
-                filters=ALL,
-                accepts=lambda name: world.kinds[name],
-                budget=budget,
-                steps=1,
-                combine=Combine.PARALLEL,
-                tlp=Tlp.CLEAR,
-                pap=Pap.CLEAR,
-                now=lambda: MOMENT,
-                mask=mask,
-            )
-        )
-
-    analysis = once()
+    analysis = lived(world, policy(seed, world), head, budget, mask)
     answered = {
         (q.filter, q.sample)
         for step in analysis.steps
@@ -148,7 +127,7 @@ def test_proposals_of_a_real_policy_are_its_best_unanswered_questions(
     }
     gains = [one.gain for one in analysis.next]
 
-    assert analysis == once()
+    assert analysis == lived(world, policy(seed, world), head, budget, mask)
     assert not analysis.next or max([p for _, p in analysis.beliefs[1:]], default=0.0) < SURE
     assert len(gains) <= PROPOSED
     assert gains == sorted(gains, reverse=True)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.analysis.test_same_as_env import FILTERS, MOMENT, POOL, World
 
+from threatwalk.analysis.analysis import Analysis
 from threatwalk.analysis.walk import analyze
 from threatwalk.learning.features import hashed
 from threatwalk.learning.observe import Lexicon, Vocabulary
@@ -36,12 +37,11 @@ def policy(seed: int, world: World) -> SelectivePolicy:
     return SelectivePolicy(nets, WORDS, world.dataset().accepts, Manner(-0.1, 0.5, most=3, rounds=5))
 
 
-@settings(deadline=None, max_examples=30)
-@given(seed=st.integers(0, 10**9), head=st.integers(0, len(POOL) - 1), budget=st.none() | st.integers(0, 25))
-def test_the_live_walk_and_the_batched_one_agree(seed: int, head: int, budget: int | None) -> None:
-    world = World(seed)
-    walks = policy(seed, world)
-    live = asyncio.run(
+def lived(
+    world: World, walks: SelectivePolicy, head: int, budget: int | None, mask: int | None = None
+) -> Analysis:
+    """A live walk in a random world, by a selective policy."""
+    return asyncio.run(
         analyze(
             POOL[head],
             walks,
@@ -54,8 +54,17 @@ def test_the_live_walk_and_the_batched_one_agree(seed: int, head: int, budget: i
             tlp=Tlp.CLEAR,
             pap=Pap.CLEAR,
             now=lambda: MOMENT,
+            mask=mask,
         )
     )
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10**9), head=st.integers(0, len(POOL) - 1), budget=st.none() | st.integers(0, 25))
+def test_the_live_walk_and_the_batched_one_agree(seed: int, head: int, budget: int | None) -> None:
+    world = World(seed)
+    walks = policy(seed, world)
+    live = lived(world, walks, head, budget)
 
     data = world.dataset()
     case = Cases(1, data.accepts, data.kind)
