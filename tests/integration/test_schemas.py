@@ -113,6 +113,9 @@ def test_a_postgresql_of_the_first_form_is_brought_up_to_date(postgres_url: str,
     with database.transaction(engine) as connection:
         connection.exec_driver_sql("ALTER TABLE answers DROP COLUMN answered_by")
         connection.exec_driver_sql("ALTER TABLE indicators DROP COLUMN added_by")
+        connection.exec_driver_sql("DROP INDEX next_first")
+        connection.exec_driver_sql("CREATE INDEX next_first ON indicators (state, priority DESC, id)")
+        connection.exec_driver_sql("ALTER TABLE indicators DROP COLUMN deaths")
         connection.exec_driver_sql("DROP INDEX runs_of_one")
         connection.exec_driver_sql(
             "UPDATE schema_version SET version = 1 WHERE component IN ('archive', 'queue')"

@@ -273,6 +273,7 @@ def record(one: Indicator) -> dict[str, object]:
         "budget": wanted.budget,
         "added_by": wanted.by,
         "attempts": one.attempts,
+        "deaths": one.deaths,
         "added_at": _iso(one.added_at),
         "lease_owner": one.lease_owner,
         "lease_until": _iso(one.lease_until),

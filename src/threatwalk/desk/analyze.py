@@ -1,7 +1,8 @@
 """The night's work: claim queued indicators, walk from each with the champion, write each result.
 
 Several walks run side by side; what goes wrong with one does not touch the others. An indicator is
-held by a lease, which is renewed while its walk runs, so a worker that dies loses none.
+held by a lease, which is renewed while its walk runs, so a worker that dies loses none. Whom a worker died over is
+walked from late and alone: if it was the cause, it takes no other down with it.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import structlog
 from threatwalk.analysis.analysis import Analysis
 from threatwalk.analysis.walk import CLOSED, Accepts, analyze
 from threatwalk.desk import result
-from threatwalk.desk.queue import ATTEMPTS, DIED, Indicator, Queue, State, Wanted
+from threatwalk.desk.queue import DIED, Indicator, Queue, State, Wanted
 from threatwalk.desk.ration import Rations
 from threatwalk.desk.shown import prose
 from threatwalk.errors import BusyError, StoreError
@@ -105,15 +106,14 @@ class Desk:
             StoreError: results or queue cannot be written; what was claimed is given back untried.
         """
         left = [limit if limit is not None else -1]
-        workers = [
-            asyncio.create_task(self._work(left)) for _ in range(max(1, self._walker.params.analyze.batch))
-        ]
+        holding = asyncio.create_task(self._hold())
         try:
-            await asyncio.gather(*workers)
+            await self._side_by_side(left)
+            while await self._next(left, alone=True):
+                await self._side_by_side(left)
         finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            holding.cancel()
+            await asyncio.gather(holding, return_exceptions=True)
             for indicator in self._tried:
                 with suppress(BusyError):
                     self._queue.fail(indicator.id, self._owner, self._night.errors[indicator.id])
@@ -124,13 +124,34 @@ class Desk:
             self._night.errors[self._queue.given_up.pop()] = DIED
         return self._night
 
-    async def _work(self, left: list[int]) -> None:
-        while left[0] != 0 and not self._over():
-            left[0] -= 1
-            claimed = await asyncio.to_thread(self._queue.claim, 1, self._owner, self._lease_s)
-            if not claimed:
-                return
-            await self._one(claimed[0])
+    async def _side_by_side(self, left: list[int]) -> None:
+        """Walk from several at once, until nobody waits or a suspect is next, which must be alone."""
+        more = [True]
+
+        async def one_after_another() -> None:
+            while more[0]:
+                more[0] = await self._next(left, alone=False) and more[0]
+
+        count = max(1, self._walker.params.analyze.batch)
+        walks = [asyncio.create_task(one_after_another()) for _ in range(count)]
+        try:
+            await asyncio.gather(*walks)
+        finally:
+            for walk in walks:
+                walk.cancel()
+            await asyncio.gather(*walks, return_exceptions=True)
+
+    async def _next(self, left: list[int], *, alone: bool) -> bool:
+        """Walk from the next one of the queue; False: there is none for us, or the night is over."""
+        if left[0] == 0 or self._over():
+            return False
+        left[0] -= 1
+        claimed = await asyncio.to_thread(self._queue.claim, 1, self._owner, self._lease_s, alone=alone)
+        if not claimed:
+            left[0] += 1
+            return False
+        await self._one(claimed[0])
+        return True
 
     async def _one(self, indicator: Indicator) -> None:
         """One indicator, from claim to result. Only what every other one would meet as well is raised."""
@@ -160,6 +181,14 @@ class Desk:
             await asyncio.sleep(self._lease_s / 3)
             await asyncio.to_thread(self._queue.renew, indicator.id, self._owner, self._lease_s)
 
+    async def _hold(self) -> None:
+        """Keep what failed, so that in this outage no other worker tries it, nor takes us for dead."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            for indicator in self._tried:
+                with suppress(BusyError, StoreError):
+                    await asyncio.to_thread(self._queue.renew, indicator.id, self._owner, self._lease_s)
+
     async def _walk(self, indicator: Indicator) -> None:
         there = await asyncio.to_thread(result.finished, self._results, indicator)
         if there:
@@ -180,7 +209,7 @@ class Desk:
             lookups=analysis.lookups,
             stopped=analysis.stopped.value,
         )
-        if result.outage(analysis) and indicator.attempts < ATTEMPTS:
+        if result.outage(analysis) and not indicator.last_attempt:
             self._night.unanswered += 1
             self._failed(indicator, f"no source answered: {_reasons(analysis)}")
             return

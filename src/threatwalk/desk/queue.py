@@ -1,7 +1,7 @@
 """The queue: indicators that people want analysed, and who is working on which until when.
 
 A worker claims indicators for a lease; only the lease's owner may finish them. A lease that ran out
-(the worker died) makes its indicator claimable again, and the sixth attempt is never made: it failed.
+(the worker died) brings its indicator back into the queue. After so many failures, or so many dead workers, it failed.
 """
 
 import hashlib
@@ -21,6 +21,9 @@ from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
 
 ATTEMPTS = 5
+"""Failures that somebody saw, after which there is no further attempt."""
+DEATHS = 10
+"""Workers that did not come back, after which there is no further attempt: most die of something else (decision 88)."""
 DIED = "its worker did not come back"
 
 
@@ -61,6 +64,7 @@ indicators = sa.Table(
     sa.Column("result", sa.Text),  # where the result was written
     sa.Column("reason", sa.Text),  # why the last attempt failed
     sa.Column("added_by", sa.String(200)),  # null: from before it was noted
+    sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),  # of workers that held it
 )
 _is_open = indicators.c.state.in_([state.value for state in OPEN])
 sa.Index(
@@ -70,7 +74,7 @@ sa.Index(
     sqlite_where=sa.text("state IN ('queued', 'leased')"),
     postgresql_where=sa.text("state IN ('queued', 'leased')"),
 )
-sa.Index("next_first", indicators.c.state, indicators.c.priority.desc(), indicators.c.id)
+sa.Index("next_first", indicators.c.state, indicators.c.priority.desc(), indicators.c.deaths, indicators.c.id)
 sa.Index("runs_of_one", indicators.c.digest, indicators.c.id)
 
 
@@ -97,6 +101,7 @@ class Indicator:
     state: State
     attempts: int
     added_at: datetime
+    deaths: int = 0  # workers that did not come back with it
     lease_owner: str | None = None
     lease_until: datetime | None = None
     finished_at: datetime | None = None
@@ -107,6 +112,11 @@ class Indicator:
     @property
     def sample(self) -> Sample:
         return self.wanted.sample
+
+    @property
+    def last_attempt(self) -> bool:
+        """Whether a failure now would be the last one."""
+        return self.attempts - self.deaths >= ATTEMPTS
 
 
 class Queue:
@@ -119,7 +129,7 @@ class Queue:
         self._engine = engine
         self._clock = clock
         self.given_up: list[int] = []  # by this object's claims: their last worker died
-        database.ensure(engine, "queue", [indicators], [_with_people])
+        database.ensure(engine, "queue", [indicators], [_with_people, _with_deaths])
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -135,35 +145,36 @@ class Queue:
         with database.transaction(self._engine) as connection:
             return [connection.execute(self._insert(row)).scalar() for row in rows]
 
-    def claim(self, count: int, owner: str, lease_s: float) -> list[Indicator]:
-        """Lease up to `count` indicators, the highest priority and then the oldest first.
+    def claim(self, count: int, owner: str, lease_s: float, *, alone: bool = True) -> list[Indicator]:
+        """Lease up to `count` indicators: the highest priority first, of it suspects last, then the oldest.
 
-        An indicator whose lease ran out is claimable again, until it was tried ATTEMPTS times.
+        A suspect is an indicator whose worker did not come back, at the last attempt or an earlier one. What is held by a
+        lease that ran out is queued again, as a suspect. Who does not work `alone` is given nothing where one is next.
         """
         now = self._clock()
-        expired = (indicators.c.state == State.LEASED.value) & (indicators.c.lease_until_us < _us(now))
-        ready = (indicators.c.state == State.QUEUED.value) | expired
         first = (
-            sa.select(indicators.c.id)
-            .where(ready, indicators.c.attempts < ATTEMPTS)
-            .order_by(indicators.c.priority.desc(), indicators.c.id)
+            sa.select(indicators.c.id, indicators.c.deaths)
+            .where(indicators.c.state == State.QUEUED.value)
+            .order_by(indicators.c.priority.desc(), indicators.c.deaths, indicators.c.id)
             .limit(count)
             .with_for_update(skip_locked=True)
             .cte("first")
         )
+        chosen: list[sa.ColumnElement[bool]] = [indicators.c.id.in_(sa.select(first.c.id))]
+        if not alone:
+            chosen.append(~sa.select(first.c.id).where(first.c.deaths > 0).exists())
         lease = {
             "state": State.LEASED.value,
             "lease_owner": owner,
             "lease_until_us": _us(now + timedelta(seconds=lease_s)),
             "attempts": indicators.c.attempts + 1,
         }
-        chosen = indicators.c.id.in_(sa.select(first.c.id))
         with database.transaction(self._engine) as connection:
-            spent = connection.execute(self._give_up(expired)).scalars().all()
-            rows = connection.execute(indicators.update().where(chosen).values(lease).returning(indicators))
+            back = connection.execute(self._brought_back(now)).all()
+            rows = connection.execute(indicators.update().where(*chosen).values(lease).returning(indicators))
             claimed = [indicator(row) for row in rows]
-        self.given_up.extend(spent)
-        return sorted(claimed, key=lambda one: (-one.wanted.priority, one.id))
+        self.given_up += [row.id for row in back if row.state == State.FAILED.value]
+        return sorted(claimed, key=lambda one: (-one.wanted.priority, one.deaths, one.id))
 
     def renew(self, id: int, owner: str, lease_s: float) -> None:  # noqa: A002
         """Lengthen a lease; raises BusyError where `owner` holds it no more."""
@@ -199,7 +210,7 @@ class Queue:
 
     def fail(self, id: int, owner: str, reason: str) -> State:  # noqa: A002
         """Note a failed attempt: queued again, or FAILED after ATTEMPTS; raises BusyError as `finish` does."""
-        last = indicators.c.attempts >= ATTEMPTS
+        last = indicators.c.attempts - indicators.c.deaths >= ATTEMPTS
         state = sa.case((last, State.FAILED.value), else_=State.QUEUED.value)
         tried = {
             "state": state,
@@ -258,10 +269,24 @@ class Queue:
             raise BusyError(f"indicator {id} is not leased to {owner} any more; another worker has it")
         return row
 
-    def _give_up(self, expired: sa.ColumnElement[bool]) -> ReturningUpdate[tuple[int]]:
-        spent = expired & (indicators.c.attempts >= ATTEMPTS)
-        failed = {"state": State.FAILED.value, "reason": DIED, "finished_us": self._now_us()}
-        return indicators.update().where(spent).values(failed | _UNLEASED).returning(indicators.c.id)
+    def _brought_back(self, now: datetime) -> ReturningUpdate[tuple[int, str]]:
+        """Out of leases that ran out, into the queue; what so many workers died over is given up."""
+        expired = (
+            sa.select(indicators.c.id)
+            .where(indicators.c.state == State.LEASED.value, indicators.c.lease_until_us < _us(now))
+            .with_for_update(skip_locked=True)
+            .cte("expired")
+        )
+        last = indicators.c.deaths >= DEATHS - 1
+        died = {
+            "state": sa.case((last, State.FAILED.value), else_=State.QUEUED.value),
+            "deaths": indicators.c.deaths + 1,
+            "reason": DIED,
+            "finished_us": sa.case((last, _us(now)), else_=sa.null()),
+        }
+        theirs = indicators.c.id.in_(sa.select(expired.c.id))
+        back = indicators.update().where(theirs).values(died | _UNLEASED)
+        return back.returning(indicators.c.id, indicators.c.state)
 
     def _insert(self, row: dict[str, Any]) -> ReturningInsert[tuple[int]]:
         if self._engine.dialect.name == "postgresql":
@@ -312,6 +337,13 @@ def _with_people(connection: sa.Connection) -> None:
     connection.execute(sa.text("CREATE INDEX runs_of_one ON indicators (digest, id)"))
 
 
+def _with_deaths(connection: sa.Connection) -> None:
+    """From schema 2 to 3: how many of its workers did not come back (of earlier ones nobody knows), in the queue's order."""
+    connection.execute(sa.text("ALTER TABLE indicators ADD COLUMN deaths INTEGER NOT NULL DEFAULT 0"))
+    connection.execute(sa.text("DROP INDEX next_first"))
+    connection.execute(sa.text("CREATE INDEX next_first ON indicators (state, priority DESC, deaths, id)"))
+
+
 def indicator(row: sa.Row[Any]) -> Indicator:
     """A row of `indicators`, read."""
     wanted = Wanted(
@@ -330,6 +362,7 @@ def indicator(row: sa.Row[Any]) -> Indicator:
         State(row.state),
         row.attempts,
         _EPOCH + timedelta(microseconds=row.added_us),
+        row.deaths,
         row.lease_owner,
         _time(row.lease_until_us),
         _time(row.finished_us),

@@ -14,7 +14,7 @@ from threatwalk.analysis.analysis import Proposed, Stopped
 from threatwalk.archive import database
 from threatwalk.desk import result
 from threatwalk.desk.analyze import Desk, Night, Walker, World
-from threatwalk.desk.queue import ATTEMPTS, Queue, State, Wanted
+from threatwalk.desk.queue import ATTEMPTS, DEATHS, Queue, State, Wanted
 from threatwalk.desk.ration import SPENT
 from threatwalk.errors import StoreError
 from threatwalk.learning.policy import Choice, Policy
@@ -172,15 +172,37 @@ async def test_what_always_fails_is_given_up_and_the_night_ends(office: Office) 
 
 
 async def test_an_indicator_whose_workers_all_died_is_a_failure_of_the_night_that_gives_it_up(
-    office: Office,
+    tmp_path: Path,
 ) -> None:
-    for _ in range(ATTEMPTS):
+    office = Office(tmp_path, count=1)
+    for _ in range(DEATHS):
         [taken] = office.queue.claim(1, "dies", 60)
         office.clock.now += timedelta(seconds=61)
+    office.queue.add([Wanted(host(8)), Wanted(host(9))])
     night = await office.night()
 
     assert (night.analysed, night.failed, night.errors) == (2, 1, {taken.id: "its worker did not come back"})
     assert (await office.night()).failed == 0
+
+
+async def test_whom_a_worker_died_over_is_walked_from_late_and_alone(tmp_path: Path) -> None:
+    office = Office(tmp_path, count=9)
+    office.queue.claim(3, "dies", 60)
+    office.clock.now += timedelta(seconds=61)
+    inner, together = MadeUp(4), []
+
+    async def seen(name: str, s: Sample) -> Answer:
+        together.append({one.id for one in office.queue.list() if one.lease_owner == "me"})
+        await asyncio.sleep(0)
+        return await inner(name, s)
+
+    night = await office.night(seen, batch=4)
+
+    order = [one for n, one in enumerate(together) if one != together[n - 1] or not n]
+    assert night.analysed == 9
+    assert order[-3:] == [{1}, {2}, {3}]
+    assert max(map(len, order)) == 4
+    assert not set.union(*order[:-3]) & {1, 2, 3}
 
 
 async def test_a_night_without_sources_ends_and_says_so_and_the_next_one_tries_again(office: Office) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from threatwalk.archive import database
-from threatwalk.desk.queue import ATTEMPTS, Indicator, Queue, State, Wanted
+from threatwalk.desk.queue import ATTEMPTS, DEATHS, Indicator, Queue, State, Wanted
 from threatwalk.errors import BusyError
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
@@ -172,12 +172,65 @@ def test_a_failed_attempt_is_tried_again_until_it_is_given_up(queue: Queue) -> N
 def test_an_indicator_that_kills_its_workers_is_given_up(queue: Queue, clock: Clock) -> None:
     queue.add(wanted(1))
 
-    for _ in range(ATTEMPTS + 1):
-        queue.claim(1, "w", LEASE_S)
+    claims = []
+    for _ in range(DEATHS + 1):
+        claims.append(len(queue.claim(1, "w", LEASE_S)))
         clock.advance(LEASE_S + 1)
 
-    assert (only(queue).state, only(queue).attempts) == (State.FAILED, ATTEMPTS)
-    assert only(queue).reason == "its worker did not come back"
+    one = only(queue)
+    assert claims == [1] * DEATHS + [0]
+    assert (one.state, one.attempts, one.deaths) == (State.FAILED, DEATHS, DEATHS)
+    assert one.reason == "its worker did not come back"
+
+
+def test_a_dead_worker_is_no_failure_of_its_indicator(queue: Queue, clock: Clock) -> None:
+    queue.add(wanted(1))
+    for _ in range(DEATHS - 1):
+        queue.claim(1, "w", LEASE_S)
+        clock.advance(LEASE_S + 1)
+    states = []
+
+    for _ in range(ATTEMPTS):
+        queue.claim(1, "w", LEASE_S)
+        states.append(queue.fail(1, "w", "why"))
+
+    assert states == [State.QUEUED] * (ATTEMPTS - 1) + [State.FAILED]
+    assert (only(queue).reason, only(queue).deaths) == ("why", DEATHS - 1)
+
+
+def test_whom_a_worker_died_over_is_a_suspect_from_then_on(queue: Queue, clock: Clock) -> None:
+    queue.add(wanted(1, 2))
+    queue.claim(1, "dies", LEASE_S)
+    clock.advance(LEASE_S + 1)
+
+    assert [one.id for one in queue.claim(1, "w", LEASE_S, alone=False)] == [2]
+    assert queue.claim(1, "w", LEASE_S, alone=False) == []
+    assert [(one.id, one.deaths) for one in queue.claim(1, "w", LEASE_S)] == [(1, 1)]
+    queue.release(1, "w")
+    assert queue.claim(1, "w", LEASE_S, alone=False) == []
+
+
+def test_an_urgent_suspect_goes_before_what_is_less_urgent(queue: Queue, clock: Clock) -> None:
+    queue.add([Wanted(name(1)), Wanted(name(2), priority=5), Wanted(name(3), priority=5)])
+    queue.claim(1, "dies", LEASE_S)
+    clock.advance(LEASE_S + 1)
+
+    assert [one.id for one in queue.claim(3, "w", LEASE_S)] == [3, 2, 1]
+
+
+def test_what_a_dead_worker_held_is_in_the_queue_again_for_all_to_see(queue: Queue, clock: Clock) -> None:
+    queue.add(wanted(1, 2))
+    queue.claim(1, "dies", LEASE_S)
+    clock.advance(LEASE_S + 1)
+
+    queue.claim(1, "w", LEASE_S)
+
+    first, _ = queue.list()
+    assert (first.state, first.lease_owner, first.reason) == (
+        State.QUEUED,
+        None,
+        "its worker did not come back",
+    )
 
 
 def test_a_released_indicator_has_lost_no_attempt(queue: Queue) -> None:

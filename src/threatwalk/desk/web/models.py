@@ -100,6 +100,7 @@ class IndicatorOut(BaseModel):
     added_by: str | None
     added_at: datetime
     attempts: int
+    deaths: int
     finished_at: datetime | None
     run: str | None
     reason: str | None
@@ -122,6 +123,7 @@ class IndicatorOut(BaseModel):
             added_by=wanted.by,
             added_at=one.added_at,
             attempts=one.attempts,
+            deaths=one.deaths,
             finished_at=one.finished_at,
             run=one.run,
             reason=one.reason,
