@@ -1,4 +1,5 @@
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +23,22 @@ def test_a_sqlite_file_is_in_wal_mode_and_holds_foreign_keys(tmp_path: Path) -> 
         ]
 
     assert pragmas == ["wal", 1]
+
+
+def test_a_new_file_may_be_opened_by_several_at_once(tmp_path: Path) -> None:
+    for number in range(60):
+        url, together = f"sqlite:///{tmp_path / str(number)}", threading.Barrier(8)
+
+        def opened(_: int, url: str = url, together: threading.Barrier = together) -> str:
+            engine = database.engine(url)
+            together.wait()
+            with database.transaction(engine) as connection:
+                mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+            engine.dispose()
+            return str(mode)
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(opened, range(8))) == {"wal"}
 
 
 @pytest.mark.parametrize(
