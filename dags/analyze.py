@@ -80,6 +80,14 @@ class Summary(Command):
             title="Lookups",
             description="The budget of one indicator that has none of its own. Empty: as params.yaml says.",
         ),
+        "analyze.night_lookups": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            maximum=100_000_000,
+            title="Lookups of the night",
+            description="What all indicators of this run may ask together; 0: as much as they like. Empty: as params.yaml says.",
+        ),
         "analyze.indicator_s": Param(
             None,
             type=["null", "integer"],

@@ -236,6 +236,7 @@ class Promote:
 @dataclass(frozen=True, slots=True)
 class Analyze:
     lookups: int
+    night_lookups: int
     indicator_s: float
     night_s: float
     lease_s: int

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.unit.desk.conftest import Doubts, World, walked
 
 from threatwalk.analysis.analysis import Proposed
 from threatwalk.desk.actions import Actions
+from threatwalk.desk.allowance import Allowance
 from threatwalk.desk.export import MEDIA, Form
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.verdicts import Decision
@@ -203,7 +205,8 @@ async def test_rest_does_what_the_pages_do(desk: Actions) -> None:
         listed = await ann.get("/api/indicators", params={"text": "EXAMPLE", "limit": 1})
         cancelled = await ann.post("/api/indicators/2/cancel")
         whole = await ann.get("/api/indicators/1")
-        night = await ann.get("/api/night")
+        Allowance(desk.queue.engine, "tonight", 5000, now=datetime.now(UTC)).take(1200)
+        night, page = await ann.get("/api/night"), await ann.get("/night")
 
     assert [(one["kind"], one["line"]) for one in preview.json()] == [("url", 1), (None, 3)]
     assert (queued.status_code, queued.json(), again.json()) == (
@@ -216,6 +219,8 @@ async def test_rest_does_what_the_pages_do(desk: Actions) -> None:
     assert cancelled.json()["state"] == "cancelled"
     assert {one["field"] for one in whole.json()["edits"]} == {"priority", "note"}
     assert night.json()["open"] == {"queued": 1, "leased": 0}
+    assert night.json()["lookups"] == [{"run": "tonight", "used": 1200, "most": 5000}]
+    assert "1,200</b> of 5,000 lookups of run tonight" in page.text
     assert desk.find(1).wanted.pap is Pap.GREEN
 
 

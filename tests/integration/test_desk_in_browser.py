@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.integration.desk_server import CHIEF, application, finish, opened, se
 from tests.unit.desk.conftest import Doubts, World, walked
 
 from threatwalk.desk.actions import Actions
+from threatwalk.desk.allowance import Allowance
 from threatwalk.desk.queue import Wanted
 from threatwalk.desk.verdicts import Decision
 from threatwalk.reports.report import Pap, Tlp
@@ -169,11 +171,16 @@ def test_the_report_stands_in_a_frame_without_the_desks_cookies(tab: Any, number
 
 
 def test_the_night_moves(tab: Any, desk: Actions) -> None:
+    allowance = Allowance(desk.queue.engine, "tonight", 5000, now=datetime.now(UTC))
     tab.goto("/night")
     before = tab.locator("#night-counts").inner_text()
     desk.queue.claim(3, "worker", 600)
+    allowance.take(1200)
     tab.wait_for_function(
         "before => document.getElementById('night-counts').innerText !== before", arg=before, timeout=20_000
     )
 
     assert "3 leased" in tab.locator("#night-counts").inner_text()
+    tab.wait_for_function(
+        "document.getElementById('night-lookups').innerText.includes('1,200 of 5,000 lookups of run tonight')"
+    )

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from threatwalk.archive import database
 from threatwalk.archive.ledger import Ledger, promotions
 from threatwalk.archive.store import Archive, answers
+from threatwalk.desk.allowance import Allowed, allowances, allowed
 from threatwalk.desk.edits import Edits, edits
 from threatwalk.desk.queue import Queue, indicators
 from threatwalk.desk.verdicts import Decision, Verdicts, verdicts
@@ -25,7 +26,7 @@ from threatwalk.sample import Kind, Sample
 FORMS = sorted((Path(__file__).parent / "schemas").glob("*.sql"), key=lambda path: int(path.stem))
 NAME = Sample(Kind.DOMAIN, "evil.example")
 Engines = Callable[[str], sa.Engine]
-OURS = [answers, indicators, edits, verdicts, promotions, *tables.metadata.sorted_tables]
+OURS = [answers, indicators, allowances, edits, verdicts, promotions, *tables.metadata.sorted_tables]
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def open_all(engine: sa.Engine) -> tuple[Archive, Queue, Ledger]:
     tables.create(engine)
     Edits(engine)
     Verdicts(engine)
+    allowed(engine)
     return Archive(engine), Queue(engine), Ledger(engine)
 
 
@@ -98,6 +100,7 @@ def test_every_older_form_is_brought_up_to_date_with_its_rows(
     if path == FORMS[-1]:
         assert [one.who for one in Edits(engine).history(1)] == ["ann"]
         assert Verdicts(engine).of(1)[NAME].decision is Decision.ACCEPTED
+        assert allowed(engine) == [Allowed("night", 80, 500)]
 
 
 def test_the_newest_form_is_written_down(tmp_path: Path, fresh: dict[str, object], engines: Engines) -> None:

@@ -16,6 +16,7 @@ from threatwalk.cli.queue import queue
 from threatwalk.cli.summary import summary
 from threatwalk.desk import result
 from threatwalk.desk.actions import Actions, opened
+from threatwalk.desk.allowance import Allowance
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.shown import shown
 from threatwalk.params import load
@@ -68,7 +69,9 @@ async def test_only_what_the_last_run_had_not_found_is_new(desk: Actions) -> Non
     ]
 
     again = done(desk, analysis, "third")
+    Allowance(desk.queue.engine, "third", 500, now=NOW).take(80)
     assert again > number
+    assert told()["quota"] == ["all walks: 80 of 500 lookups"]
     assert (told()["new"], told()["same"], told()["found"]) == (0, 1, [])
 
 

@@ -16,6 +16,7 @@ class Stopped(StrEnum):
     NOTHING_NEW = "nothing_new"  # the last step added no sample
     STEP_LIMIT = "step_limit"
     BUDGET = "budget"  # the budget of lookups is spent
+    NIGHT = "night"  # the lookups of all walks of the night together are spent
     NOTHING_TO_ASK = "nothing_to_ask"  # no filter may be asked about any sample here
     TIME = "time"  # the time of this indicator, or of the night, is up
 
@@ -64,7 +65,8 @@ class Analysis:
     part of a threat and were not expanded, each with its reason. Of a selective policy, `beliefs` say how probable
     it is that each of `samples` belongs, and `doubted` are those that were named and not kept, with the same; some of
     them the walk believed in for a while, and `walked` holds these too. `next` are the best lookups that were not answered, where the
-    walk is sure of nothing that it found: it asks a person.
+    walk is sure of nothing that it found: it asks a person. `spares` are what the night left to this walk before each
+    step and at its end, where that was less than its own budget (None: it was not; empty: it never was).
     """
 
     trailhead: Sample
@@ -84,6 +86,7 @@ class Analysis:
     beliefs: tuple[tuple[Sample, float], ...] = ()
     doubted: tuple[tuple[Sample, float], ...] = ()
     next: tuple[Proposed, ...] = ()
+    spares: tuple[int | None, ...] = ()
 
     @property
     def walked(self) -> tuple[Sample, ...]:

@@ -37,6 +37,7 @@ def dumps(analysis: Analysis) -> str:
         "beliefs": {str(s): belief for s, belief in analysis.beliefs},
         "doubted": {str(s): belief for s, belief in analysis.doubted},
         "next": [proposal(one) for one in analysis.next],
+        **({"spares": list(analysis.spares)} if analysis.spares else {}),
         "steps": [_step(step) for step in analysis.steps],
     }
     return json.dumps(raw, indent=1, allow_nan=False) + "\n"
@@ -135,6 +136,7 @@ def _analysis(raw: dict[str, Any]) -> Analysis:
             Proposed(one["filter"], _sample(one["sample"]), float(one["gain"]), one["why"])
             for one in raw.get("next", [])
         ),
+        spares=tuple(raw.get("spares", [])),
     )
 
 

@@ -29,6 +29,7 @@ _LATE = Answer(Outcome.FAILED, reason="no answer before the time was up")
 _ANSWERED = frozenset({Outcome.FOUND, Outcome.EMPTY})
 _SPENT = {
     Stopped.BUDGET: "the budget of lookups was spent",
+    Stopped.NIGHT: "the night's lookups were spent",
     Stopped.STEP_LIMIT: "the step limit was reached",
     Stopped.TIME: "the time was up",
 }
@@ -117,6 +118,7 @@ async def analyze(
     model: str | None = None,
     vain: Callable[[str, Sample], bool] = lambda _name, _sample: False,
     admit: Admit | None = None,
+    spare: Callable[[], float] = lambda: math.inf,
     until: datetime | None = None,
 ) -> Analysis:
     """Walk from `trailhead` until the policy stops or nothing is left to do.
@@ -128,8 +130,8 @@ async def analyze(
     the same time, and their answers are united in canonical order: filters by id, then samples in
     the order found. So the result does not depend on who answers first. A selective walk that is sure of nothing
     proposes its next lookups to a person, but those that would be `vain` (filter, sample) for anybody.
-    `admit` is asked before each round (None: everything is let out). What has not answered `until` then (by `now`) failed,
-    and the walk ends.
+    `admit` is asked before each round (None: everything is let out), `spare` how many lookups others leave to this walk.
+    What has not answered `until` then (by `now`) failed, and the walk ends.
     """
     mask = (1 << len(filters)) - 1 if mask is None else mask & ((1 << len(filters)) - 1)
     selective = policy if isinstance(policy, Selective) else None
@@ -138,6 +140,7 @@ async def analyze(
     open_ = [_Open(accepts(name), asleep.get(name)) for name in filters]
     started_at = now()
     choice: Choice | None = None
+    spares: list[int | None] = []
 
     async def ask(wishes: Sequence[Wish]) -> list[Answer]:
         refused: Sequence[str | None] = [None] * len(wishes) if admit is None else await admit(wishes)
@@ -150,12 +153,17 @@ async def analyze(
 
     while True:
         awake = _awake(state, open_, mask)
-        stopped = _end(state, open_, awake, budget=budget, steps=steps, selective=selective is not None)
+        own, left = math.inf if budget is None else budget - state.lookups, spare()
+        spares.append(math.floor(left) if left < own else None)
+        limit = budget if left >= own else state.lookups + math.floor(left)
+        stopped = _end(state, open_, awake, budget=limit, steps=steps, selective=selective is not None)
+        if stopped is Stopped.BUDGET and left < own:
+            stopped = Stopped.NIGHT
         if until is not None and now() >= until:
             stopped = Stopped.TIME
         if stopped:
             break
-        choice = policy.choose(_view(state, awake, budget))
+        choice = policy.choose(_view(state, awake, limit))
         action = choice.action & awake
         if not action:
             stopped = Stopped.POLICY
@@ -167,9 +175,9 @@ async def analyze(
             ask,
             filters=filters,
             open_=open_,
-            budget=budget,
+            budget=limit,
             combine=combine,
-            keep=partial(state.settle, selective, mask, budget) if selective else None,
+            keep=partial(state.settle, selective, mask, limit) if selective else None,
         )
         choice = None
     return Analysis(
@@ -188,6 +196,7 @@ async def analyze(
         beliefs=tuple((b.sample, b.probability) for b in state.beliefs if b.kept) if selective else (),
         doubted=tuple((b.sample, b.probability) for b in state.doubted),
         next=_proposed(state, selective, filters, open_, mask, stopped, vain) if selective else (),
+        spares=tuple(spares) if any(one is not None for one in spares) else (),
     )
 
 

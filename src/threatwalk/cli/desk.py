@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Which of how many equal workers this one is.",
 )
+@click.option(
+    "--run",
+    envvar="THREATWALK_RUN",
+    default=lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    show_default="the time of its start",
+    help="The night's name. Workers of one name share its lookups.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many indicators.")
 @click.option(
     "--policy",
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
 @author_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def analyze(
-    params: Params, shard: str, limit: int | None, chosen: str | None, author: str, as_json: bool
+    params: Params, shard: str, run: str, limit: int | None, chosen: str | None, author: str, as_json: bool
 ) -> None:
     """Walk from every queued indicator with the champion; write a bundle and a page for each.
 
@@ -55,7 +62,6 @@ def analyze(
     _log_to_stderr()
     policy, model, filters = _stored(chosen) if chosen else _champion(settings, params)
     owner = f"{socket.gethostname()}:{os.getpid()}:{number}/{count}"
-    run = os.environ.get("THREATWALK_RUN") or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     night = asyncio.run(
         _night(settings, params, policy, model, filters, owner=owner, run=run, author=author, limit=limit)
     )

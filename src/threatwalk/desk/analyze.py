@@ -17,10 +17,11 @@ from pathlib import Path
 import structlog
 
 from threatwalk.analysis.analysis import Analysis
-from threatwalk.analysis.walk import CLOSED, Accepts, analyze
+from threatwalk.analysis.walk import CLOSED, Accepts, Admit, analyze
 from threatwalk.desk import result
+from threatwalk.desk.allowance import Allowance
 from threatwalk.desk.queue import DIED, Indicator, Queue, State, Wanted
-from threatwalk.desk.ration import Rations
+from threatwalk.desk.ration import Rations, Right
 from threatwalk.desk.shown import prose
 from threatwalk.errors import BusyError, StoreError
 from threatwalk.learning.policy import Policy, action_of
@@ -82,7 +83,7 @@ class Night:
 
 
 class Desk:
-    """One run of the nightly job over one queue."""
+    """One worker of the nightly job over one queue. Those of one `run` share the night's lookups."""
 
     def __init__(
         self, queue: Queue, walker: Walker, *, results: Path, author: str, owner: str, run: str
@@ -94,13 +95,17 @@ class Desk:
         self._owner = owner
         self._run = run
         self._lease_s = walker.params.analyze.lease_s
-        self._rations = Rations(self._queued, lookups=walker.params.analyze.lookups)
-        self._until = _after(walker.now(), walker.params.analyze.night_s)
+        limits, began = walker.params.analyze, walker.now()
+        most = limits.night_lookups
+        allowance = Allowance(queue.engine, run, most, now=began) if most else None
+        self._rations = Rations(self._queued, lookups=limits.lookups, allowance=allowance)
+        self._until = _after(began, limits.night_s)
         self._night = Night()
+        self._short = ""  # of what the night had too little, if it had
         self._tried: list[Indicator] = []  # failed in this run: given back at its end, not tried again now
 
     async def night(self, *, limit: int | None = None) -> Night:
-        """Analyse until the queue is empty, `limit` indicators are done, or the night's time is up.
+        """Analyse until the queue is empty, `limit` indicators are done, or the night's time or lookups are spent.
 
         Raises:
             StoreError: results or queue cannot be written; what was claimed is given back untried.
@@ -117,8 +122,8 @@ class Desk:
             for indicator in self._tried:
                 with suppress(BusyError):
                     self._queue.fail(indicator.id, self._owner, self._night.errors[indicator.id])
-        if self._over() and (waiting := self._queued()):
-            log.warning("the night's time is up", queued=waiting)
+        if self._short and (waiting := self._queued()):
+            log.warning(self._short, queued=waiting)
         while self._queue.given_up:
             self._night.failed += 1
             self._night.errors[self._queue.given_up.pop()] = DIED
@@ -143,20 +148,27 @@ class Desk:
 
     async def _next(self, left: list[int], *, alone: bool) -> bool:
         """Walk from the next one of the queue; False: there is none for us, or the night is over."""
-        if left[0] == 0 or self._over():
+        if left[0] == 0:
             return False
-        left[0] -= 1
-        claimed = await asyncio.to_thread(self._queue.claim, 1, self._owner, self._lease_s, alone=alone)
-        if not claimed:
-            left[0] += 1
+        if self._until is not None and self._walker.now() >= self._until:
+            self._short = "the night's time is up"
             return False
-        await self._one(claimed[0])
+        with self._rations.right() as right:
+            if right is None:
+                self._short = "the night's lookups are spent"
+                return False
+            left[0] -= 1
+            claimed = await asyncio.to_thread(self._queue.claim, 1, self._owner, self._lease_s, alone=alone)
+            if not claimed:
+                left[0] += 1
+                return False
+            await self._one(claimed[0], right)
         return True
 
-    async def _one(self, indicator: Indicator) -> None:
+    async def _one(self, indicator: Indicator, right: Right) -> None:
         """One indicator, from claim to result. Only what every other one would meet as well is raised."""
         renewing = asyncio.create_task(self._renew(indicator))
-        walking = asyncio.create_task(self._walk(indicator))
+        walking = asyncio.create_task(self._walk(indicator, right))
         try:
             await asyncio.wait([renewing, walking], return_when=asyncio.FIRST_COMPLETED)
             if renewing.done() and not walking.done():
@@ -189,13 +201,13 @@ class Desk:
                 with suppress(BusyError, StoreError):
                     await asyncio.to_thread(self._queue.renew, indicator.id, self._owner, self._lease_s)
 
-    async def _walk(self, indicator: Indicator) -> None:
+    async def _walk(self, indicator: Indicator, right: Right) -> None:
         there = await asyncio.to_thread(result.finished, self._results, indicator)
         if there:
             self._finish(indicator, there, await asyncio.to_thread(result.read, there))
             self._night.repeated += 1
             return
-        analysis = await self._analysis(indicator)
+        analysis = await self._analysis(indicator, right)
         folder = await asyncio.to_thread(
             result.publish, self._results, indicator, analysis, author=self._author
         )
@@ -216,44 +228,20 @@ class Desk:
         self._finish(indicator, folder, analysis)
         self._night.analysed += 1
 
-    async def _analysis(self, indicator: Indicator) -> Analysis:
+    async def _analysis(self, indicator: Indicator, right: Right) -> Analysis:
         wanted, walker = indicator.wanted, self._walker
         world = walker.worlds(wanted)
         ends = _after(walker.now(), walker.params.analyze.indicator_s), self._until
-        mask = action_of(i for i, name in enumerate(walker.filters, 1) if name not in world.closed)
         place = -wanted.priority, indicator.id
-        with self._rations.seat(place, world.left, world.knows) as admit:
-            analysis = await analyze(
-                wanted.sample,
-                walker.policy,
-                world.look_up,
-                filters=walker.filters,
-                accepts=walker.accepts,
-                budget=walker.params.analyze.lookups if wanted.budget is None else wanted.budget,
-                steps=walker.params.walk.steps,
-                combine=walker.params.walk.combine,
-                now=walker.now,
-                tlp=wanted.tlp,
-                pap=wanted.pap,
-                mask=mask,
-                asleep={name: partial(world.knows, name) for name in world.asleep},
-                model=walker.model,
-                vain=lambda name, s: name in world.absent or world.benign(s) is not None,
+        with self._rations.seat(place, right, world.left, world.knows) as admit:
+            return await walked(
+                walker,
+                wanted,
+                world,
                 admit=admit,
+                spare=partial(self._rations.spare, right),
                 until=min((end for end in ends if end is not None), default=None),
             )
-        shut = {**world.closed, **world.asleep}
-        held_back = tuple((name, shut[name]) for name in walker.filters if name in shut)
-        known = ((s, world.benign(s)) for s in analysis.walked)
-        benign = tuple((s, reason) for s, reason in known if reason is not None)
-        proposed = tuple(
-            replace(one, why=shut.get(one.filter, one.why)) if one.why == CLOSED else one
-            for one in analysis.next
-        )
-        return replace(analysis, held_back=held_back, benign=benign, next=proposed)
-
-    def _over(self) -> bool:
-        return self._until is not None and self._walker.now() >= self._until
 
     def _queued(self) -> int:
         return self._queue.counts().get(State.QUEUED, 0)
@@ -269,6 +257,47 @@ class Desk:
         self._night.errors[indicator.id] = reason
         self._tried.append(indicator)
         log.error("not analysed", indicator=indicator.id, reason=reason)
+
+
+async def walked(
+    walker: Walker,
+    wanted: Wanted,
+    world: World,
+    *,
+    admit: Admit | None = None,
+    spare: Callable[[], float] = lambda: math.inf,
+    until: datetime | None = None,
+) -> Analysis:
+    """The walk from one indicator, within the bounds that `analyze` of analysis/walk.py knows, and what its world says of it."""
+    mask = action_of(i for i, name in enumerate(walker.filters, 1) if name not in world.closed)
+    analysis = await analyze(
+        wanted.sample,
+        walker.policy,
+        world.look_up,
+        filters=walker.filters,
+        accepts=walker.accepts,
+        budget=walker.params.analyze.lookups if wanted.budget is None else wanted.budget,
+        steps=walker.params.walk.steps,
+        combine=walker.params.walk.combine,
+        now=walker.now,
+        tlp=wanted.tlp,
+        pap=wanted.pap,
+        mask=mask,
+        asleep={name: partial(world.knows, name) for name in world.asleep},
+        model=walker.model,
+        vain=lambda name, s: name in world.absent or world.benign(s) is not None,
+        admit=admit,
+        spare=spare,
+        until=until,
+    )
+    shut = {**world.closed, **world.asleep}
+    held_back = tuple((name, shut[name]) for name in walker.filters if name in shut)
+    known = ((s, world.benign(s)) for s in analysis.walked)
+    benign = tuple((s, reason) for s, reason in known if reason is not None)
+    proposed = tuple(
+        replace(one, why=shut.get(one.filter, one.why)) if one.why == CLOSED else one for one in analysis.next
+    )
+    return replace(analysis, held_back=held_back, benign=benign, next=proposed)
 
 
 def _after(moment: datetime, seconds: float) -> datetime | None:

@@ -115,6 +115,8 @@ def stopped(how: Stopped) -> str:
             return "the step limit was reached"
         case Stopped.BUDGET:
             return "the budget of lookups was spent"
+        case Stopped.NIGHT:
+            return "the night's lookups were spent"
         case Stopped.NOTHING_TO_ASK:
             return "no source may be asked about any of these samples"
         case Stopped.TIME:

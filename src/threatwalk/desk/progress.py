@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from threatwalk.desk.allowance import Allowed, allowed
 from threatwalk.desk.listing import Listing, Run
 from threatwalk.desk.queue import OPEN, Indicator, Queue, State
 from threatwalk.gate.nights import night_of
@@ -10,13 +11,16 @@ from threatwalk.gate.nights import night_of
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`percent` is of all that was or is to be done this night; 100 where nothing is open."""
+    """`percent` is of all that was or is to be done this night; 100 where nothing is open. `lookups` are those of this
+    night's runs whose lookups have a bound.
+    """
 
     open: dict[State, int]
     finished: dict[State, int]
     percent: int
     working: list[Indicator]
     runs: list[Run]
+    lookups: list[Allowed]
 
 
 def progress(queue: Queue, listing: Listing, now: datetime) -> Progress:
@@ -28,4 +32,6 @@ def progress(queue: Queue, listing: Listing, now: datetime) -> Progress:
     finished.pop(State.CANCELLED, None)
     done, left = sum(finished.values()), sum(still_open.values())
     percent = 100 * done // (done + left) if left else 100
-    return Progress(still_open, finished, percent, listing.working(), listing.runs())
+    return Progress(
+        still_open, finished, percent, listing.working(), listing.runs(), allowed(queue.engine, since=noon)
+    )

@@ -136,6 +136,10 @@ class Queue:
         """Raises StoreError where the database cannot be used, SettingsError where `url` is none."""
         return cls(database.engine(url))
 
+    @property
+    def engine(self) -> sa.Engine:
+        return self._engine
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -12,6 +12,7 @@ from markupsafe import escape
 
 from threatwalk.analysis.analysis import Analysis, Stopped
 from threatwalk.desk.actions import Actions
+from threatwalk.desk.allowance import allowed
 from threatwalk.desk.comparison import compare
 from threatwalk.desk.listing import Sought
 from threatwalk.desk.metrics import metrics
@@ -27,6 +28,7 @@ STAYS = frozenset({Tlp.RED, Tlp.AMBER_STRICT})
 _NAMED = 10  # new samples of one indicator
 _EARLY = {
     Stopped.BUDGET: "its budget was spent",
+    Stopped.NIGHT: "the night's lookups were spent",
     Stopped.STEP_LIMIT: "the step limit was reached",
     Stopped.TIME: "its time was up",
 }
@@ -107,6 +109,7 @@ def summary(desk: Actions, engine: sa.Engine, now: datetime, *, run: str | None 
     moment = max((one.finished_at for one in finished if one.finished_at), default=now)
     for one in finished:
         _add(told, desk, one)
+    told.quota += [f"all walks: {one.used:,} of {one.most:,} lookups" for one in allowed(engine, run=run)]
     _failed(told, desk, night_of(moment))
     _sources(told, engine, night_of(moment), now)
     return told

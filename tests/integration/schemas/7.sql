@@ -1,4 +1,6 @@
 -- who queued, what people changed, and their verdicts
+CREATE TABLE allowances (run TEXT NOT NULL, began_us BIGINT NOT NULL, most INTEGER NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (run));
+INSERT INTO "allowances" VALUES('night',1777636800000000,500,80);
 CREATE TABLE answers (id INTEGER NOT NULL, filter VARCHAR(64) NOT NULL, kind VARCHAR(16) NOT NULL, "key" BLOB NOT NULL, value TEXT, asked_us BIGINT NOT NULL, outcome VARCHAR(16) NOT NULL, form VARCHAR(8) NOT NULL, digest BLOB NOT NULL, raw BLOB NOT NULL, answered_by VARCHAR(64), PRIMARY KEY (id), CONSTRAINT one_answer_once UNIQUE (filter, kind, "key", asked_us, digest));
 INSERT INTO "answers" VALUES(1,'otx','domain',X'6576696C2E6578616D706C65',NULL,1777636800000000,'empty','raw',X'4541610DF8327EE0793AC73A94D06526',X'789CABAE0500017500F9',NULL);
 CREATE TABLE edits (id INTEGER NOT NULL, indicator BIGINT NOT NULL, field VARCHAR(16) NOT NULL, "before" TEXT, "after" TEXT, who VARCHAR(200) NOT NULL, at_us BIGINT NOT NULL, PRIMARY KEY (id));
@@ -20,6 +22,7 @@ INSERT INTO "schema_version" VALUES('source_nights',1);
 INSERT INTO "schema_version" VALUES('source_shapes',1);
 INSERT INTO "schema_version" VALUES('edits',1);
 INSERT INTO "schema_version" VALUES('verdicts',1);
+INSERT INTO "schema_version" VALUES('allowances',1);
 CREATE TABLE source_claims (question VARCHAR(32) NOT NULL, owner VARCHAR(32) NOT NULL, until FLOAT NOT NULL, PRIMARY KEY (question));
 CREATE TABLE source_health (source VARCHAR(64) NOT NULL, failures INTEGER NOT NULL, open_until FLOAT, probe_until FLOAT, last_success FLOAT, last_failure FLOAT, reason TEXT, PRIMARY KEY (source));
 INSERT INTO "source_health" VALUES('otx',0,NULL,NULL,1777636800.0,NULL,NULL);

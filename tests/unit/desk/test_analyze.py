@@ -17,9 +17,9 @@ from threatwalk.desk.analyze import Desk, Night, Walker, World
 from threatwalk.desk.queue import ATTEMPTS, DEATHS, Queue, State, Wanted
 from threatwalk.desk.ration import SPENT
 from threatwalk.errors import StoreError
-from threatwalk.learning.policy import Choice, Policy
+from threatwalk.learning.policy import Choice, Policy, View
 from threatwalk.params import load
-from threatwalk.pivot import Answer, LookUp, Outcome
+from threatwalk.pivot import Answer, LookUp, Outcome, Pivot
 from threatwalk.sample import Kind, Sample, sample
 
 PARAMS = load(Path(__file__).parents[3] / "params.yaml")
@@ -61,6 +61,8 @@ class Office:
         now: Callable[[], datetime] = lambda: MOMENT,
         indicator_s: float = 0,
         night_s: float = 0,
+        night_lookups: int = 0,
+        run: str = "night-1",
     ) -> Night:
         inner = look_up or MadeUp(4)
 
@@ -68,9 +70,17 @@ class Office:
             self.asked.append((name, s))
             return await inner(name, s)
 
-        limits = {"batch": batch, "lease_s": lease_s, "indicator_s": indicator_s, "night_s": night_s}
-        settings = replace(PARAMS, analyze=replace(PARAMS.analyze, lookups=20, **limits))
-        walker = Walker(
+        limits = replace(
+            PARAMS.analyze,
+            lookups=20,
+            night_lookups=night_lookups,
+            indicator_s=indicator_s,
+            night_s=night_s,
+            lease_s=lease_s,
+            batch=batch,
+        )
+        settings = replace(PARAMS, analyze=limits)
+        self.walker = Walker(
             policy or AsksAll(),
             "version 1",
             FILTERS,
@@ -79,7 +89,7 @@ class Office:
             settings,
             now,
         )
-        desk = Desk(self.queue, walker, results=self.results, author="CERT", owner=owner, run="night-1")
+        desk = Desk(self.queue, self.walker, results=self.results, author="CERT", owner=owner, run=run)
         return await desk.night(limit=limit)
 
     def states(self) -> list[State]:
@@ -263,6 +273,43 @@ async def test_an_indicator_has_its_time_and_the_next_one_its_own(office: Office
 
     assert night.analysed == 3
     assert {result.read(folder).stopped for folder in night.results} == {Stopped.TIME}
+
+
+async def test_when_the_nights_lookups_are_spent_walks_end_and_none_is_begun_in_this_run(
+    tmp_path: Path,
+) -> None:
+    office = Office(tmp_path, count=5)
+
+    async def knows(name: str, s: Sample) -> Answer:
+        return Answer(Outcome.FOUND, (Pivot(s, name, host(9)),), MOMENT)
+
+    night = await office.night(knows, night_lookups=3)
+    stopped = {result.read(folder).stopped for folder in night.results}
+    again = await office.night(knows, night_lookups=3)
+    asked = [s for _, s in office.asked]
+    following = await office.night(knows, night_lookups=3, run="night-2")
+
+    assert asked == [host(0), host(1), host(2)]
+    assert stopped == {Stopped.NIGHT}
+    assert (night.analysed, again.analysed, following.analysed) == (3, 0, 2)
+
+
+async def test_a_policy_sees_what_the_night_has_left_where_that_is_less_than_its_own(tmp_path: Path) -> None:
+    class Watches(AsksAll):
+        def __init__(self) -> None:
+            self.left: list[int | None] = []
+
+        def choose(self, view: View) -> Choice:
+            self.left.append(view.budget_left)
+            return super().choose(view)
+
+    office, watches = Office(tmp_path, count=2), Watches()
+    night = await office.night(policy=watches, night_lookups=22, batch=1)
+    spares = [result.read(folder).spares for folder in night.results]
+
+    assert watches.left[:2] == [20, 16]  # its own: of 22, one is kept for the second indicator
+    assert sum(result.read(folder).lookups for folder in night.results) == 22
+    assert watches.left[-1] == spares[-1][-2]
 
 
 async def test_a_scarce_source_is_asked_about_every_indicator_before_any_second_time(tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 import asyncio
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from threatwalk.desk.ration import SPENT, Bid, Rations, shared
+from threatwalk.archive import database
+from threatwalk.desk.allowance import Allowance, allowed
+from threatwalk.desk.ration import NIGHT_SPENT, SPENT, Bid, Rations, Right, shared
 from threatwalk.errors import StoreError
 from threatwalk.sample import Kind, Sample
 
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 HOST = Sample(Kind.HOSTNAME, "h.example.com")
 
 places = st.tuples(st.integers(0, 1), st.integers(0, 3))
@@ -100,7 +104,7 @@ async def walks(
         nonlocal begun
         while begun < len(wants):
             number, begun = begun, begun + 1
-            with rations.seat((0, number), source.left, lambda _name, s: s in known) as admit:
+            with rations.seat((0, number), Right(), source.left, lambda _name, s: s in known) as admit:
                 for promise in wants[number]:
                     [refused] = await admit([("otx", HOST, promise)])
                     if refused is None and HOST not in known and source.left("otx") < 1:
@@ -133,6 +137,105 @@ def test_a_night_passes_no_quota_and_starves_nobody_that_it_could_serve(
     assert all(served) or quota < len(wants)
 
 
+class Night:
+    """A night of so many lookups over all its walks, in a database of its own."""
+
+    def __init__(self, most: int) -> None:
+        self.engine = database.engine("sqlite://")
+        self.allowance = Allowance(self.engine, "night", most, now=MOMENT)
+        self.out: list[int] = []  # who put a question, in this order
+
+    async def walks(self, wants: Sequence[Sequence[float]], batch: int) -> list[list[str | None]]:
+        """Walks of one question a round, so many side by side; what each was told, nothing where it was not begun."""
+        begun = 0
+        rations = Rations(lambda: len(wants) - begun, lookups=6, allowance=self.allowance)
+        said: list[list[str | None]] = [[] for _ in wants]
+
+        async def worker() -> None:
+            nonlocal begun
+            while begun < len(wants):
+                with rations.right() as right:
+                    if right is None:
+                        return
+                    number, begun = begun, begun + 1
+                    with rations.seat((0, number), right, lambda _: math.inf, lambda *_: False) as admit:
+                        for promise in wants[number]:
+                            spare = rations.spare(right)
+                            said[number] += await admit([("otx", HOST, promise)])
+                            assert spare > 0 or said[number][-1]
+                            self.out += [] if said[number][-1] else [number]
+                            await asyncio.sleep(0)
+
+        await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(batch))), 20)
+        return said
+
+    def used(self) -> int:
+        """... in the end: the database is gone then."""
+        [one] = allowed(self.engine)
+        self.engine.dispose()
+        return one.used
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    wants=st.lists(st.lists(st.floats(0.005, 1), max_size=6), min_size=1, max_size=12),
+    most=st.integers(1, 60),
+    batch=st.integers(1, 6),
+)
+def test_a_nights_lookups_reach_for_one_each_and_no_further(
+    wants: list[list[float]], most: int, batch: int
+) -> None:
+    night = Night(most)
+    said = asyncio.run(night.walks(wants, batch))
+
+    assert night.used() == len(night.out) <= most
+    if most >= len(wants):
+        assert set(night.out) == {number for number, own in enumerate(wants) if own}
+    if most >= sum(map(len, wants)) + len(wants):
+        assert not any(why for own in said for why in own)
+
+
+def test_of_a_nights_lookups_the_rest_goes_to_what_promises_most() -> None:
+    night = Night(5)
+    said = asyncio.run(night.walks([[0.1, 0.2], [0.1, 0.9], [0.1, 0.2]], batch=3))
+
+    assert said == [[None, None], [None, None], [None, NIGHT_SPENT]]
+    assert night.used() == 5
+
+
+def test_what_a_scarce_source_refuses_costs_the_night_nothing() -> None:
+    night = Night(4)
+    rations = Rations(lambda: 0, lookups=9, allowance=night.allowance)
+    other = Sample(Kind.HOSTNAME, "i.example.com")
+
+    async def walk() -> list[str | None]:
+        with rations.right() as right:
+            assert right
+            left = {"otx": 1.0, "vt": math.inf}
+            with rations.seat((0, 1), right, left.__getitem__, lambda *_: False) as admit:
+                wishes = [("otx", HOST, 0.1), ("otx", other, 0.2), ("vt", HOST, 0.3), ("vt", other, 0.3)]
+                return list(await admit([*wishes, ("vt", Sample(Kind.HOSTNAME, "j.example.com"), 0.01)]))
+
+    said = asyncio.run(walk())
+
+    assert said == [f"otx: {SPENT}", None, None, None, None]
+    assert night.used() == 4
+
+
+def test_a_right_that_is_not_used_is_given_back_whatever_becomes_of_its_walk() -> None:
+    night = Night(1)
+    rations = Rations(lambda: 0, lookups=9, allowance=night.allowance)
+
+    def walk() -> None:
+        with rations.right() as first, rations.right() as second:
+            assert (first is None, second is None) == (False, True)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        walk()
+    assert night.used() == 0
+
+
 def test_a_promise_beats_another_one_and_age_settles_a_tie() -> None:
     source = Source(5)
     said = asyncio.run(walks(source, [[0.1, 0.2], [0.1, 0.9], [0.1, 0.2]], batch=3))
@@ -144,8 +247,8 @@ def test_where_there_is_enough_nobody_waits() -> None:
     async def alone() -> list[str | None]:
         rations = Rations(lambda: 0, lookups=9)
         with (
-            rations.seat((0, 1), Source(18).left, lambda *_: False) as admit,
-            rations.seat((0, 1), Source(18).left, lambda *_: False),
+            rations.seat((0, 1), Right(), Source(18).left, lambda *_: False) as admit,
+            rations.seat((0, 1), Right(), Source(18).left, lambda *_: False),
         ):
             return list(await asyncio.wait_for(admit([("otx", HOST, 0.1)]), 5))
 
@@ -160,10 +263,10 @@ async def test_a_walk_that_is_ended_while_it_waits_holds_up_nobody() -> None:
     rations, source = Rations(lambda: 0, lookups=9), Source(1)
 
     async def waits() -> list[str | None]:
-        with rations.seat((0, 1), source.left, lambda *_: False) as admit:
+        with rations.seat((0, 1), Right(), source.left, lambda *_: False) as admit:
             return list(await admit([("otx", HOST, 0.1)]))
 
-    with rations.seat((0, 1), source.left, lambda *_: False) as admit:
+    with rations.seat((0, 1), Right(), source.left, lambda *_: False) as admit:
         ended = asyncio.create_task(waits())
         await asyncio.sleep(0)
         ended.cancel()
@@ -184,8 +287,8 @@ async def test_a_database_that_is_gone_is_said_to_every_walk() -> None:
 
     rations = Rations(lambda: 0, lookups=9)
     with (
-        rations.seat((0, 1), left, lambda *_: False) as one,
-        rations.seat((0, 2), left, lambda *_: False) as two,
+        rations.seat((0, 1), Right(), left, lambda *_: False) as one,
+        rations.seat((0, 2), Right(), left, lambda *_: False) as two,
     ):
         wishes = [("otx", HOST, 0.1)]
         done = await asyncio.gather(one(wishes), two(wishes), return_exceptions=True)

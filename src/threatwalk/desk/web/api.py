@@ -17,6 +17,7 @@ from threatwalk.desk.progress import progress
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.rights import Person
 from threatwalk.desk.web.models import (
+    AllowedOut,
     Change,
     ComparisonOut,
     Deciding,
@@ -173,4 +174,5 @@ def night(desk: Desk) -> NightOut:
         percent=found.percent,
         working=[IndicatorOut.of(one) for one in found.working],
         runs=[RunOut.of(run) for run in found.runs],
+        lookups=[AllowedOut(run=one.run, used=one.used, most=one.most) for one in found.lookups],
     )

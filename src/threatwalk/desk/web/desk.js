@@ -107,6 +107,10 @@
       at("night-counts").replaceChildren(
         ...counts.flatMap(([state, count]) => [make("span", `badge state-${state.replace("_", "-")}`, `${count} ${state.replace("_", " ")}`), " "]),
       );
+      for (const used of document.querySelectorAll("#night-lookups b")) {
+        const run = night.lookups.find((one) => one.run === used.dataset.run);
+        if (run) used.textContent = run.used.toLocaleString("en-US");
+      }
     };
     setInterval(look, 5000);
   }

@@ -218,11 +218,20 @@ class RunOut(BaseModel):
         return cls(name=run.name, states=run.states, first=run.first, last=run.last)
 
 
+class AllowedOut(BaseModel):
+    """Of `most` lookups that a run may put in all, so many are used."""
+
+    run: str
+    used: int
+    most: int
+
+
 class NightOut(BaseModel):
-    """What is open now, what was finished since noon (UTC), and the last runs."""
+    """What is open now, what was finished since noon (UTC), the last runs, and lookups of those that have a bound."""
 
     open: dict[State, int]
     finished: dict[State, int]
     percent: int
     working: list[IndicatorOut]
     runs: list[RunOut]
+    lookups: list[AllowedOut]

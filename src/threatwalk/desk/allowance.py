@@ -1,0 +1,89 @@
+"""A night's lookups: so many questions for all walks of one run together, counted over all its workers in our database.
+
+A lookup is counted before it is put, so a crash can waste some but never exceed.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from threatwalk.archive import database
+from threatwalk.gate.tables import insert
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+allowances = sa.Table(
+    "allowances",
+    database.metadata,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("began_us", sa.BigInteger, nullable=False),  # microseconds since 1970, UTC
+    sa.Column("most", sa.Integer, nullable=False),
+    sa.Column("used", sa.Integer, nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """How many of a run's lookups are used or kept for walks under way, of how many."""
+
+    run: str
+    used: int
+    most: int
+
+
+class Allowance:
+    """The lookups of one run, `most` in all, which its first worker opens at `now`. Safe for use by several processes."""
+
+    def __init__(self, engine: sa.Engine, run: str, most: int, *, now: datetime) -> None:
+        """Raises StoreError, as every method does, where the database cannot be used."""
+        _ensure(engine)
+        self._engine = engine
+        self._mine = allowances.c.run == run
+        self._row = sa.select(allowances.c.most, allowances.c.used).where(self._mine)
+        row = {"run": run, "began_us": (now - _EPOCH) // timedelta(microseconds=1), "most": most, "used": 0}
+        fresh = insert(engine, allowances).values(row)
+        with database.transaction(engine) as connection:
+            connection.execute(fresh.on_conflict_do_update(index_elements=["run"], set_={"most": most}))
+
+    def left(self) -> int:
+        with database.transaction(self._engine, write=False) as connection:
+            return self._left(connection.execute(self._row).one())
+
+    def take(self, some: int, *, keep: int = 0) -> int:
+        """Count up to `some` lookups, as many as leave `keep` of them; returns how many."""
+        if some <= 0:
+            return 0
+        with database.transaction(self._engine) as connection:
+            row = connection.execute(self._row.with_for_update()).one()  # SQLite holds the whole database
+            taken = max(0, min(some, self._left(row) - keep))
+            self._count(connection, taken)
+        return taken
+
+    def give_back(self, some: int) -> None:
+        """Of what was taken, so many were not put."""
+        with database.transaction(self._engine) as connection:
+            self._count(connection, -some)
+
+    @staticmethod
+    def _left(row: sa.Row[tuple[int, int]]) -> int:
+        return max(0, int(row.most - row.used))
+
+    def _count(self, connection: sa.Connection, some: int) -> None:
+        connection.execute(allowances.update().where(self._mine).values(used=allowances.c.used + some))
+
+
+def allowed(engine: sa.Engine, *, since: datetime | None = None, run: str | None = None) -> list[Allowed]:
+    """What runs with an allowance used, the newest first: those that began `since` then, or that one."""
+    _ensure(engine)
+    query = sa.select(allowances).order_by(allowances.c.began_us.desc())
+    if since is not None:
+        query = query.where(allowances.c.began_us >= (since - _EPOCH) // timedelta(microseconds=1))
+    if run is not None:
+        query = query.where(allowances.c.run == run)
+    with database.transaction(engine, write=False) as connection:
+        return [Allowed(row.run, row.used, row.most) for row in connection.execute(query)]
+
+
+def _ensure(engine: sa.Engine) -> None:
+    database.ensure(engine, "allowances", [allowances])
