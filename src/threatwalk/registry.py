@@ -105,6 +105,24 @@ class Registry:
             self._client.set_terminated(run_id, "FINISHED")
         return version
 
+    def prepare(self) -> str:
+        """Make the experiment and the registered model where they are not there yet: the experiment's id.
+
+        Who registers needs no right to make them after that.
+        """
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+        with self._errors():
+            experiment = self._experiment()
+            try:
+                self._client.create_registered_model(
+                    MODEL, description="Policies that choose the next mapping."
+                )
+            except MlflowException as err:
+                if err.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+        return experiment
+
     def also(self, of: Version, policy: str) -> Version:
         """Another policy of the run that `of` came from, as a version of its own; a repeat finds it."""
         for version in self.versions():
@@ -220,7 +238,7 @@ class Registry:
 
         experiment = self._experiment()
         for left in self._client.search_runs([experiment], f"tags.key = '{tags['key']}'"):
-            self._client.delete_run(left.info.run_id)  # an earlier attempt died on the way
+            self._give_up(left.info.run_id)  # an earlier attempt died on the way
         run_id: str = self._client.create_run(experiment, run_name=made.folder.name).info.run_id
         self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         self._dataset(run_id, tags["dataset"])
@@ -236,6 +254,11 @@ class Registry:
             )
         self._client.log_dict(run_id, {name: made.facts(name) for name in made.stored()}, "models.json")
         return run_id
+
+    def _give_up(self, run_id: str) -> None:
+        """A run that nobody will finish; it stays, since whoever writes runs need not be able to delete them."""
+        self._client.delete_tag(run_id, "key")
+        self._client.set_terminated(run_id, "FAILED")
 
     def _experiment(self) -> str:
         found = self._client.get_experiment_by_name(MODEL)
@@ -254,11 +277,10 @@ class Registry:
     def _version(self, run_id: str, policy: str, models: Path, facts: Mapping[str, str]) -> Version:
         """A logged model with its own folder, and the next version of the registered model for it."""
         from mlflow.entities import LoggedModelOutput  # noqa: PLC0415
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
         from mlflow.models import Model  # noqa: PLC0415
 
         logged = self._client.create_logged_model(
-            self._experiment(), name=policy, source_run_id=run_id, tags=dict(facts), model_type="policy"
+            self.prepare(), name=policy, source_run_id=run_id, tags=dict(facts), model_type="policy"
         )
         with tempfile.TemporaryDirectory() as scratch:
             for path in files_of(models, policy):
@@ -271,11 +293,6 @@ class Registry:
             self._client.log_model_artifacts(logged.model_id, scratch)
         self._client.finalize_logged_model(logged.model_id, "READY")
         self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
-        try:
-            self._client.create_registered_model(MODEL, description="Policies that choose the next mapping.")
-        except MlflowException as err:
-            if err.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
         raw = self._client.create_model_version(
             MODEL,
             f"models:/{logged.model_id}",

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -128,8 +129,8 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
         server.wait(timeout=30)
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@contextmanager
+def object_store(environ: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of an empty S3, which is the one that the environment names."""
     import boto3
     from moto.moto_api._internal.models import moto_api_backend
@@ -146,8 +147,14 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "AWS_ENDPOINT_URL_S3": f"http://{host}:{port}",
         "NO_PROXY": "127.0.0.1",
     }.items():
-        monkeypatch.setenv(name, value)
+        environ.setenv(name, value)
     client = boto3.client("s3")
     yield client
     client.close()
     server.stop()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    with object_store(monkeypatch) as client:
+        yield client

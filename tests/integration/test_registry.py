@@ -55,11 +55,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Office:
     """One installation: a registry, a ledger, and a way to make finished runs."""
 
-    def __init__(self, folder: Path, empty_store: Path) -> None:
+    def __init__(self, folder: Path, uri: str) -> None:
         self.folder = folder
-        (folder / "mlflow").mkdir(parents=True)
-        shutil.copy(empty_store, folder / "mlflow" / "mlflow.db")
-        self.registry = Registry(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}", folder)
+        self.registry = Registry(uri, folder)
         self.ledger = Ledger(database.engine(f"sqlite:///{folder / 'threatwalk.db'}"))
         self.rated: list[str] = []
         self.champion_reward = REWARDS["threatwalk"]
@@ -128,7 +126,10 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path, empty_store: Path) -> Office:
-    return Office(tmp_path / "office", empty_store)
+    folder = tmp_path / "office"
+    (folder / "mlflow").mkdir(parents=True)
+    shutil.copy(empty_store, folder / "mlflow" / "mlflow.db")
+    return Office(folder, f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
 
 
 def test_the_data_contract_of_a_run_is_shown_with_who_answered_for_a_breach(office: Office) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -16,10 +18,11 @@ from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
-from tests.integration.conftest import free_port
+from tests.integration.conftest import free_port, new_database, object_store
+from tests.integration.faulty_proxy import FaultyProxy
 from tests.integration.test_registry import Office
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of MLflow and moto
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = Path(sys.executable).parent
@@ -66,14 +69,16 @@ def _up(port: int) -> bool:
         return False
 
 
-def answered(url: str, path: str, login: str = "", *, host: str = "", body: object = None) -> int:
+def answered(
+    url: str, path: str, login: str = "", *, host: str = "", method: str = "GET", body: object = None
+) -> int:
     """The HTTP status of one request."""
     headers = {"Content-Type": "application/json"} | ({"Host": host} if host else {})
     if login:
         headers["Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urlopen(Request(f"{url}{path}", data, headers), timeout=60) as answer:
+        with urlopen(Request(f"{url}{path}", data, headers, method=method), timeout=60) as answer:
             return int(answer.status)
     except HTTPError as err:
         return err.code
@@ -88,9 +93,7 @@ def ran(env: dict[str, str], *line: str) -> str:
 
 
 def test_register_promote_and_show_through_the_server(server: str, tmp_path: Path) -> None:
-    office = Office.__new__(Office)
-    office.folder = tmp_path
-    folder = office.run("run-1")
+    folder = Office(tmp_path, server).run("run-1")
     env = os.environ | {"MLFLOW_TRACKING_URI": server, "THREATWALK_HOME": str(tmp_path / "home")}
 
     assert ran(env, "register", str(folder)) == "threatwalk (version 1) is the challenger\n"
@@ -110,36 +113,121 @@ def test_register_promote_and_show_through_the_server(server: str, tmp_path: Pat
     assert answered(server, MODEL, host="localhost:1") == 200
 
 
-def test_a_team_s_server_with_logins_postgresql_and_s3(postgres_url: str, s3: Any, tmp_path: Path) -> None:
-    s3.create_bucket(Bucket="models")
-    office = Office.__new__(Office)
-    office.folder = tmp_path
-    folder = office.run("run-1")
-    team = {
-        "MLFLOW_STORE": postgres_url,
-        "MLFLOW_ARTIFACTS": "s3://models/mlflow",
-        "MLFLOW_S3_ENDPOINT_URL": os.environ["AWS_ENDPOINT_URL_S3"],
-        "MLFLOW_AUTH": "basic",
-        "MLFLOW_AUTH_ADMIN_PASSWORD": "correct horse battery",
-        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-this-test",
-    }
-    admin, other = "admin:correct horse battery", "somebody:else entirely 1"
-    with served(tmp_path, **team) as url:
-        env = os.environ | {"MLFLOW_TRACKING_URI": url, "THREATWALK_HOME": str(tmp_path / "home")}
-        env |= {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": "correct horse battery"}
-        ran(env, "register", str(folder))
-        promoted = json.loads(ran(env, "promote", "--json"))
-        made = {"username": "somebody", "password": "else entirely 1"}
-        assert answered(url, "/api/2.0/mlflow/users/create", admin, body=made) == 200
-        statuses = [answered(url, MODEL, login) for login in ("", "admin:wrong", other, admin)]
-        foreign = answered(url, MODEL, admin, host="evil.example")
+ADMIN, WORKER = "correct horse battery", "walks at night 4711"
+ACCOUNTS = ROOT / "mlflow" / "accounts.py"
 
-    assert (promoted["moved"], promoted["champion"]["version"]) == (True, 1)
-    assert (statuses, foreign) == ([401, 401, 403, 200], 403)
-    keys = [one["Key"] for one in s3.list_objects_v2(Bucket="models")["Contents"]]
+
+@dataclass(frozen=True)
+class Team:
+    """A server as the production shape has it: logins, runs in PostgreSQL, artefacts in an S3 store behind a proxy."""
+
+    url: str
+    folder: Path
+    runs: str
+    store: Any
+    proxy: FaultyProxy
+    office: Office
+
+
+@pytest.fixture(scope="module")
+def team(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """With the account of its workers, as which everything is done, and with a champion."""
+    folder = tmp_path_factory.mktemp("team")
+    with pytest.MonkeyPatch.context() as environ, object_store(environ) as store:
+        store.create_bucket(Bucket="models")
+        host, _, port = store.meta.endpoint_url.removeprefix("http://").partition(":")
+        proxy = FaultyProxy(host, int(port))
+        runs = new_database(postgres_server)
+        settings = {
+            "MLFLOW_STORE": runs,
+            "MLFLOW_ARTIFACTS": "s3://models/mlflow",
+            "MLFLOW_S3_ENDPOINT_URL": proxy.url,
+            "MLFLOW_AUTH": "basic",
+            "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-this-test",
+            "AWS_MAX_ATTEMPTS": "1",
+        }
+        with served(folder, **settings) as url:
+            environ.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+            environ.setenv("MLFLOW_TRACKING_URI", url)
+            for password in ("another one 4712", WORKER):  # as the admin changes it later
+                make_account(environ, password)
+            environ.setenv("MLFLOW_TRACKING_USERNAME", "threatwalk")
+            environ.setenv("MLFLOW_TRACKING_PASSWORD", WORKER)
+            office = Office(folder / "office", url)
+            office.register("run-1")
+            office.promote()
+            yield Team(url, folder, runs, store, proxy, office)
+        proxy.close()
+
+
+def make_account(environ: pytest.MonkeyPatch, password: str) -> None:
+    environ.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    environ.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN)
+    environ.setenv("WORKER_PASSWORD", password)
+    runpy.run_path(str(ACCOUNTS))["main"]()
+
+
+def test_a_worker_registers_promotes_and_reads_by_an_account_of_its_own(team: Team, tmp_path: Path) -> None:
+    [version] = team.office.registry.versions()
+    page = team.office.registry.artifact(version.run_id, "evaluation/report/index.html", tmp_path)
+
+    assert version.aliases == ("challenger", "champion")
+    assert team.office.champion().model.startswith("version 1, sha256 ")
+    assert page.read_text() == "<h1>Every policy</h1>"
+    assert team.office.judge().reason == "threatwalk (version 1) is the champion already"
+
+
+def test_who_has_no_login_or_no_right_is_refused(team: Team) -> None:
+    worker, other = f"threatwalk:{WORKER}", "somebody:else entirely 1"
+    [version] = team.office.registry.versions()
+    mlflow, user = "/api/2.0/mlflow", {"username": "somebody"}
+    new = {"username": "somebody", "password": "else entirely 1"}
+    right = {"username": "threatwalk", "resource_type": "experiment", "resource_id": "0"}
+
+    def ask(login: str, method: str, path: str, body: object = None) -> int:
+        return answered(team.url, path, login, method=method, body=body)
+
+    assert ask(worker, "POST", f"{mlflow}/users/create", new) == 403
+    assert ask(f"admin:{ADMIN}", "POST", f"{mlflow}/users/create", new) == 200
+    assert [ask(login, "GET", MODEL) for login in ("", "admin:wrong", "threatwalk:another one 4712")] == [
+        401
+    ] * 3
+    assert [ask(login, "GET", MODEL) for login in (other, worker, f"admin:{ADMIN}")] == [403, 200, 200]
+    refused = {
+        "delete a user": ("DELETE", f"{mlflow}/users/delete", user),
+        "read a user": ("GET", f"{mlflow}/users/get?username=admin", None),
+        "another's password": (
+            "PATCH",
+            f"{mlflow}/users/update-password",
+            user | {"password": "mine now 4711"},
+        ),
+        "become admin": (
+            "PATCH",
+            f"{mlflow}/users/update-admin",
+            {"username": "threatwalk", "is_admin": True},
+        ),
+        "more rights": ("POST", "/api/3.0/mlflow/users/permissions/grant", right | {"permission": "MANAGE"}),
+        "delete a run": ("POST", f"{mlflow}/runs/delete", {"run_id": version.run_id}),
+        "delete the experiment": ("POST", f"{mlflow}/experiments/delete", {"experiment_id": "1"}),
+        "delete a version": (
+            "DELETE",
+            f"{mlflow}/model-versions/delete",
+            {"name": "threatwalk", "version": "1"},
+        ),
+        "delete the model": ("DELETE", f"{mlflow}/registered-models/delete", {"name": "threatwalk"}),
+        "another's experiment": ("GET", f"{mlflow}/experiments/get?experiment_id=0", None),
+    }
+    assert {what: ask(worker, *how) for what, how in refused.items()} == dict.fromkeys(refused, 403)
+    assert answered(team.url, MODEL, f"admin:{ADMIN}", host="evil.example") == 403
+
+
+def test_stores_hold_what_they_should(team: Team) -> None:
+    keys = [one["Key"] for one in team.store.list_objects_v2(Bucket="models")["Contents"]]
+    with psycopg.connect(team.runs.replace("+psycopg", "")) as connection:
+        rows = connection.execute("SELECT name, alias, version FROM registered_model_aliases").fetchall()
+
     assert any(key.endswith("artifacts/threatwalk.json") for key in keys)
     assert not any(key.endswith((".pkl", ".pickle", ".pt")) for key in keys)
-    assert (tmp_path / "served" / "basic_auth.db").is_file()
-    with psycopg.connect(postgres_url.replace("+psycopg", "")) as connection:
-        rows = connection.execute("SELECT name, alias, version FROM registered_model_aliases").fetchall()
+    assert (team.folder / "served" / "basic_auth.db").is_file()
     assert sorted(rows) == [("threatwalk", "challenger", 1), ("threatwalk", "champion", 1)]

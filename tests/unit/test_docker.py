@@ -41,7 +41,7 @@ def test_every_service_is_pinned_and_checked(name: str) -> None:
     service = COMPOSE["services"][name]
 
     assert service["image"].rpartition(":")[2] not in {"", "latest"}
-    assert "healthcheck" in service or name == "airflow-init"
+    assert "healthcheck" in service or name in {"airflow-init", "mlflow-init"}
 
 
 def test_no_password_stands_in_the_compose_file() -> None:
@@ -73,20 +73,37 @@ def test_every_secret_is_made_by_the_line_that_says_how() -> None:
     assert set(made[1].split()) == set(COMPOSE["secrets"])
 
 
-def test_mlflow_asks_for_a_login_that_everybody_who_needs_it_has() -> None:
-    server = COMPOSE["services"]["mlflow"]
-    read = secrets_read(server)
+def test_the_admins_password_of_mlflow_is_the_servers_and_the_one_shots_alone() -> None:
+    server, init = (COMPOSE["services"][name] for name in ("mlflow", "mlflow-init"))
+    admins = secrets_read(server)["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    private = {admins, secrets_read(server)["MLFLOW_FLASK_SERVER_SECRET_KEY"]}
 
     assert server["environment"]["MLFLOW_AUTH"] == "basic"
-    assert read["MLFLOW_FLASK_SERVER_SECRET_KEY"] not in {
-        "mlflow",
-        *secrets_read(COMPOSE["services"]["worker"]).values(),
-    }
-    for name in ("airflow-api", "worker", "gpu-trainer", "metrics"):
-        client = COMPOSE["services"][name]
-        assert client["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
-        assert client["environment"]["MLFLOW_TRACKING_USERNAME"] == "admin"
-        assert secrets_read(client)["MLFLOW_TRACKING_PASSWORD"] == read["MLFLOW_AUTH_ADMIN_PASSWORD"]
+    assert init["restart"] == "no"
+    assert init["environment"]["MLFLOW_TRACKING_USERNAME"] == "admin"
+    assert secrets_read(init)["MLFLOW_TRACKING_PASSWORD"] == admins
+    assert (ROOT / init["command"][1]).is_file()
+    for name, service in COMPOSE["services"].items():
+        if name not in {"mlflow", "mlflow-init"}:
+            assert not private & set(service.get("secrets", ())), name
+        if "mlflow:/var/lib/threatwalk" in service.get("volumes", ()):
+            assert name == "mlflow"  # where its accounts are kept
+
+
+def test_the_worker_alone_logs_in_to_mlflow_by_the_account_that_was_made_for_it() -> None:
+    init, worker = (COMPOSE["services"][name] for name in ("mlflow-init", "worker"))
+    theirs = secrets_read(worker)["MLFLOW_TRACKING_PASSWORD"]
+
+    assert secrets_read(init)["WORKER_PASSWORD"] == theirs
+    assert worker["environment"]["MLFLOW_TRACKING_URI"] == "http://mlflow:5000"
+    assert f'WORKER = "{worker["environment"]["MLFLOW_TRACKING_USERNAME"]}"' in (
+        (ROOT / "mlflow/accounts.py").read_text(encoding="utf-8")
+    )
+    assert worker["depends_on"]["mlflow-init"] == {"condition": "service_completed_successfully"}
+    assert [name for name, one in COMPOSE["services"].items() if theirs in one.get("secrets", ())] == [
+        "mlflow-init",
+        "worker",
+    ]
 
 
 def test_no_failure_of_the_first_start_is_hidden() -> None:
