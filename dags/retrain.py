@@ -44,6 +44,14 @@ STAGES = ("ingest", "split", "contract", "compile", "train", "evaluate")
     tags=["threatwalk", "learning"],
     doc_md=DOC,
     params={
+        "profile": Param(
+            None,
+            type=["null", "string"],
+            pattern=r"^[A-Za-z0-9_-]+$(?!\n)",  # Python's $ lets a last newline pass
+            maxLength=40,
+            title="Profile",
+            description="One of `profiles` of params.yaml, as `gpu`: its values are written in place; what this form says goes before them.",
+        ),
         "seed": Param(
             None, type=["null", "integer"], minimum=0, title="Seed", description="Empty: as params.yaml says."
         ),

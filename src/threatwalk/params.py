@@ -176,6 +176,13 @@ class TabularQ:
     end_at: float
 
 
+class Precision(StrEnum):
+    """Of products in training, by Lightning's names: single, or bfloat16 beside single where that is needed."""
+
+    SINGLE = "32-true"
+    MIXED = "bf16-mixed"
+
+
 @dataclass(frozen=True, slots=True)
 class Train:
     policies: tuple[str, ...]
@@ -183,6 +190,7 @@ class Train:
     patience: int
     devices: int
     strategy: str
+    precision: Precision
     threatwalk: SetQ
     selective: Selective
     paper_dqn: PaperDqn
@@ -265,6 +273,7 @@ class Params:
     record: Record
     promote: Promote
     analyze: Analyze
+    profiles: dict[str, dict[str, Any]]
 
 
 T = TypeVar("T")
@@ -281,6 +290,8 @@ def load(path: Path, values: Mapping[str, Any] | None = None) -> Params:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
         raise ParamsError(f"{path} cannot be read: {err}") from err
     params = parse(Params, override(raw, values or {}), path.name)
+    for name, profile in params.profiles.items():
+        parse(Params, override(raw, profile), f"{path.name}, profile {name}")
     if len(set(params.filters)) != len(params.filters):
         raise ParamsError(f"{path.name}: filters names a source twice")
     return params
@@ -289,13 +300,13 @@ def load(path: Path, values: Mapping[str, Any] | None = None) -> Params:
 def override(raw: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of raw parameters with dotted ones ("reward.pay") replaced; a value of None changes nothing.
 
+    `profile` names a table of such values, one of `profiles`; what stands beside it goes before it.
+
     Raises:
-        ParamsError: a dotted name is no parameter.
+        ParamsError: a dotted name is no parameter, or there is no such profile.
     """
     changed: dict[str, Any] = copy.deepcopy(raw)
-    for dotted, value in values.items():
-        if value is None:
-            continue
+    for dotted, value in {**_profile(raw, values.get("profile")), **_given(values)}.items():
         table: Any = changed
         *path, name = dotted.split(".")
         for part in path:
@@ -304,6 +315,20 @@ def override(raw: Any, values: Mapping[str, Any]) -> dict[str, Any]:
             raise ParamsError(f"{dotted!r} is no parameter of params.yaml")
         table[name] = value
     return changed
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {dotted: value for dotted, value in values.items() if value is not None and dotted != "profile"}
+
+
+def _profile(raw: Any, name: object) -> dict[str, Any]:
+    if name is None:
+        return {}
+    known = raw.get("profiles") if isinstance(raw, dict) else None
+    found = known.get(name) if isinstance(known, dict) and isinstance(name, str) else None
+    if not isinstance(found, dict):
+        raise ParamsError(f"there is no profile {name!r}; params.yaml has {', '.join(known or ()) or 'none'}")
+    return found
 
 
 def changed(params: Params, values: Mapping[str, Any]) -> Params:
@@ -322,6 +347,8 @@ def parse(kind: type[T], raw: Any, where: str) -> T:
 
 
 def _parse(kind: Any, raw: Any, where: str) -> Any:
+    if kind is Any:
+        return raw
     if is_dataclass(kind):
         return _record(kind, raw, where)
     origin = get_origin(kind)

@@ -295,6 +295,7 @@ WRONG = {  # values of another shape than a parameter's
     ],
     "record": [{"record.questions": "$(id)"}, {"record.hops": 99}, {"record.hops": {"a": 1}}],
     "retrain": [
+        {"profile": "$(id)"},
         {"seed": "`id`"},
         {"reward.pay": "x"},
         {"contract.accept": "id"},

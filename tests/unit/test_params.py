@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from threatwalk.errors import ParamsError
-from threatwalk.params import Params, Pay, load, override, parse
+from threatwalk.params import Params, Pay, Precision, load, override, parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +52,30 @@ def test_a_missing_parameter_is_named(raw: dict) -> None:
 def test_a_wrong_value_is_named(raw: dict, dotted: str, value: object, said: str) -> None:
     with pytest.raises(ParamsError, match=said):
         parse(Params, override(raw, {dotted: value}), "params")
+
+
+def test_a_profile_puts_its_values_in_place_and_what_was_said_besides_goes_before_them() -> None:
+    params = load(ROOT / "params.yaml", {"profile": "gpu", "train.devices": 2, "seed": None})
+
+    assert (params.train.devices, params.train.strategy) == (2, "ddp")
+    assert params.train.precision is Precision.MIXED
+    assert load(ROOT / "params.yaml").train.precision is Precision.SINGLE
+
+
+@pytest.mark.parametrize("name", ["tpu", "", ["gpu"]])
+def test_an_unknown_profile_is_named_with_those_that_are_known(name: object) -> None:
+    with pytest.raises(ParamsError, match=r"there is no profile .*; params.yaml has gpu"):
+        load(ROOT / "params.yaml", {"profile": name})
+
+
+def test_a_profile_of_what_is_no_parameter_is_refused_before_anybody_uses_it(
+    raw: dict, tmp_path: Path
+) -> None:
+    raw["profiles"]["gpu"]["train.device"] = 4
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+
+    with pytest.raises(ParamsError, match=r"'train.device' is no parameter"):
+        load(tmp_path / "params.yaml")
 
 
 def test_a_value_of_none_changes_nothing(raw: dict) -> None:

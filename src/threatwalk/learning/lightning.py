@@ -168,6 +168,7 @@ def trainer(
         devices=1 if alone else train.devices // machines(train.devices),
         num_nodes=1 if alone else machines(train.devices),
         strategy="auto" if alone else train.strategy,
+        precision=train.precision.value,
         max_epochs=epochs,
         callbacks=list(callbacks),
         logger=False,

@@ -111,6 +111,7 @@ def _aside(folder: Path, name: str, data: Dataset, params: Params) -> Path:
         how,
         params.train.patience,
         params.train.devices,
+        params.train.precision,
     )
     return folder / f"{name}-{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}"
 

@@ -7,7 +7,7 @@ import pytest
 
 from threatwalk.learning.exam import Curve, Exam
 from threatwalk.learning.policy import STOP, View
-from threatwalk.params import Combine
+from threatwalk.params import Combine, Precision
 from threatwalk.sample import parse
 
 
@@ -61,6 +61,21 @@ def test_the_curve_rises_on_reports_that_it_never_practised_on(learned):
     assert curve.points[-1][2] > 0.9
     assert curve.points[-1][2] > curve.points[0][2]
     assert len(said) == len(curve.points)
+
+
+@pytest.mark.parametrize("name", ["threatwalk", "selective"])
+def test_products_in_bfloat16_learn_it_as_well(toys, name):
+    data, p = toys.looks(), toys.params
+    p = replace(p, train=replace(p.train, precision=Precision.MIXED))
+    exam = Exam(data, "valid", walk=p.walk, reward=p.reward, most=50, seed=0)
+    curve = Curve(name)
+    if name == "threatwalk":
+        from threatwalk.learning.learn_set import learn
+    else:
+        from threatwalk.learning.selective.learn import learn
+    learn(data, p, exam=exam, curve=curve, say=lambda _: None)
+
+    assert max(point[2] for point in curve.points) > 0.9
 
 
 def test_the_same_seed_learns_the_same(toys):
