@@ -21,17 +21,22 @@ import asyncio  # noqa: E402
 import json  # noqa: E402
 import random  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
+from collections import Counter  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
 from dataclasses import dataclass, replace  # noqa: E402
-from datetime import UTC, datetime  # noqa: E402
+from datetime import UTC, datetime, timedelta  # noqa: E402
+from itertools import count  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import psutil  # noqa: E402
 import structlog  # noqa: E402
 
 from threatwalk import params  # noqa: E402
+from threatwalk.analysis import stored  # noqa: E402
 from threatwalk.archive import rows  # noqa: E402
 from threatwalk.archive.store import Archive, Entry, Stored  # noqa: E402
+from threatwalk.desk import result  # noqa: E402
+from threatwalk.desk.again import again  # noqa: E402
 from threatwalk.desk.analyze import Desk, Walker, World  # noqa: E402
 from threatwalk.desk.queue import Queue, Wanted  # noqa: E402
 from threatwalk.desk.worlds import worlds  # noqa: E402
@@ -86,16 +91,44 @@ def entries(hosts: int) -> Iterator[Entry]:
                     yield Entry(source, about, Stored(raw, outcome, MOMENT, "rows"))
 
 
+def bounds(lease_s: int, cut_short: int = 0) -> params.Params:
+    """Of a night in which the walks of so many indicators may be `cut_short`, by a clock and by the night's lookups."""
+    limits = params.load(ROOT / "params.yaml")
+    analyze = replace(limits.analyze, lookups=10, batch=4, lease_s=lease_s)
+    if cut_short:
+        analyze = replace(analyze, indicator_s=7, night_lookups=3 * cut_short)
+    return replace(limits, analyze=analyze, walk=replace(limits.walk, steps=2))
+
+
+async def repeat(home: Path, *, limits: params.Params) -> None:
+    """Walk again from every indicator that has a result, by its record, and compare."""
+    own = settings(home)
+    archive, queue = Archive.open(own.database), Queue.open(own.database)
+    told: Counter[str] = Counter()
+    async with worlds(archive, FILTERS, limits, own) as world_of:
+        walker = Walker(Everything(), "none", FILTERS, catalog.accepts, world_of, limits, lambda: MOMENT)
+        for one in queue.list():
+            then = result.read(Path(one.result or ""))
+            now = await again(then, walker, one.wanted)
+            told[then.stopped] += 1
+            told["same"] += (
+                stored.dumps(now).encode() == (Path(one.result or "") / result.ANALYSIS).read_bytes()
+            )
+    print(json.dumps(told))
+
+
 async def work(
-    home: Path, *, owner: str, parts: int, limit: int, forever: bool, pause_s: float, lease_s: int
+    home: Path,
+    *,
+    owner: str,
+    parts: int,
+    limit: int,
+    forever: bool,
+    pause_s: float,
+    limits: params.Params,
+    now: Callable[[], datetime],
 ) -> None:
     """Analyse `parts` times `limit` indicators, or whatever comes."""
-    limits = params.load(ROOT / "params.yaml")
-    limits = replace(
-        limits,
-        analyze=replace(limits.analyze, lookups=10, batch=4, lease_s=lease_s),
-        walk=replace(limits.walk, steps=2),
-    )
     own = settings(home)
     archive, queue = Archive.open(own.database), Queue.open(own.database)
     async with worlds(archive, FILTERS, limits, own) as world_of:
@@ -116,7 +149,7 @@ async def work(
             catalog.accepts,
             slow if pause_s else world_of,
             limits,
-            lambda: MOMENT,
+            now,
         )
         part = 0
         while forever or part < parts:
@@ -142,4 +175,13 @@ if __name__ == "__main__":
     options.add_argument("--forever", action="store_true")
     options.add_argument("--pause", dest="pause_s", type=float, default=0.0)
     options.add_argument("--lease", dest="lease_s", type=int, default=900)
-    asyncio.run(work(**vars(options.parse_args())))
+    options.add_argument("--cut-short", type=int, default=0)
+    options.add_argument("--again", action="store_true")
+    chosen = vars(options.parse_args())
+    cut_short, repeats = chosen.pop("cut_short"), chosen.pop("again")
+    limits = bounds(chosen.pop("lease_s"), cut_short)
+    seconds = count(step=1 if cut_short else 0)
+    if repeats:
+        asyncio.run(repeat(chosen["home"], limits=limits))
+    else:
+        asyncio.run(work(**chosen, limits=limits, now=lambda: MOMENT + timedelta(seconds=next(seconds))))

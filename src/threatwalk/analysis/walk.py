@@ -120,6 +120,7 @@ async def analyze(
     admit: Admit | None = None,
     spare: Callable[[], float] = lambda: math.inf,
     until: datetime | None = None,
+    cut: int | None = None,
 ) -> Analysis:
     """Walk from `trailhead` until the policy stops or nothing is left to do.
 
@@ -131,7 +132,8 @@ async def analyze(
     the order found. So the result does not depend on who answers first. A selective walk that is sure of nothing
     proposes its next lookups to a person, but those that would be `vain` (filter, sample) for anybody.
     `admit` is asked before each round (None: everything is let out), `spare` how many lookups others leave to this walk.
-    What has not answered `until` then (by `now`) failed, and the walk ends.
+    What has not answered `until` then (by `now`) failed, and the walk ends; so does one that repeats a walk whose time was
+    up after `cut` steps.
     """
     mask = (1 << len(filters)) - 1 if mask is None else mask & ((1 << len(filters)) - 1)
     selective = policy if isinstance(policy, Selective) else None
@@ -159,7 +161,7 @@ async def analyze(
         stopped = _end(state, open_, awake, budget=limit, steps=steps, selective=selective is not None)
         if stopped is Stopped.BUDGET and left < own:
             stopped = Stopped.NIGHT
-        if until is not None and now() >= until:
+        if len(state.steps) == cut or (until is not None and now() >= until):
             stopped = Stopped.TIME
         if stopped:
             break

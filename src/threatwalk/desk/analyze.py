@@ -267,6 +267,7 @@ async def walked(
     admit: Admit | None = None,
     spare: Callable[[], float] = lambda: math.inf,
     until: datetime | None = None,
+    cut: int | None = None,
 ) -> Analysis:
     """The walk from one indicator, within the bounds that `analyze` of analysis/walk.py knows, and what its world says of it."""
     mask = action_of(i for i, name in enumerate(walker.filters, 1) if name not in world.closed)
@@ -289,6 +290,7 @@ async def walked(
         admit=admit,
         spare=spare,
         until=until,
+        cut=cut,
     )
     shut = {**world.closed, **world.asleep}
     held_back = tuple((name, shut[name]) for name in walker.filters if name in shut)

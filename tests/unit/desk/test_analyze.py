@@ -5,17 +5,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.unit.desk.conftest import FILTERS, KINDS, MOMENT, AsksAll, Unsure
+from tests.unit.desk.conftest import FILTERS, KINDS, MOMENT, AsksAll, Doubts, Unsure
 from tests.unit.desk.conftest import World as MadeUp
 
+from threatwalk.analysis import stored
 from threatwalk.analysis.analysis import Proposed, Stopped
 from threatwalk.archive import database
 from threatwalk.desk import result
+from threatwalk.desk.again import again
 from threatwalk.desk.analyze import Desk, Night, Walker, World
 from threatwalk.desk.queue import ATTEMPTS, DEATHS, Queue, State, Wanted
-from threatwalk.desk.ration import SPENT
+from threatwalk.desk.ration import NIGHT_SPENT, SPENT
 from threatwalk.errors import StoreError
 from threatwalk.learning.policy import Choice, Policy, View
 from threatwalk.params import load
@@ -310,6 +313,44 @@ async def test_a_policy_sees_what_the_night_has_left_where_that_is_less_than_its
     assert watches.left[:2] == [20, 16]  # its own: of 22, one is kept for the second indicator
     assert sum(result.read(folder).lookups for folder in night.results) == 22
     assert watches.left[-1] == spares[-1][-2]
+
+
+@pytest.mark.parametrize("policy", [AsksAll(), Doubts(), Unsure()], ids=lambda one: type(one).__name__)
+@pytest.mark.parametrize(
+    ("bounds", "stopped", "said"),
+    [
+        ({"indicator_s": 1.5}, Stopped.TIME, "no answer before the time was up"),
+        ({"night_lookups": 40}, Stopped.NIGHT, NIGHT_SPENT),
+    ],
+    ids=["its time", "the night's lookups"],
+)
+async def test_a_walk_comes_to_the_same_end_again_whatever_cut_it_short(
+    tmp_path: Path, policy: Policy, bounds: dict[str, Any], stopped: Stopped, said: str
+) -> None:
+    office, world = Office(tmp_path, count=8), MadeUp(4)
+    quarters = iter(range(10_000))
+    late = "indicator_s" in bounds
+
+    async def look_up(name: str, s: Sample) -> Answer:
+        if late and name == "otx" and s.value[1] in "1357":
+            await asyncio.sleep(60)
+        return await world(name, s)
+
+    await office.night(
+        look_up,
+        policy=policy,
+        now=lambda: MOMENT + timedelta(seconds=next(quarters) / 4),
+        batch=4,
+        **bounds,
+    )
+    walks = [(one.wanted, result.read(Path(one.result))) for one in office.queue.list() if one.result]
+    then = [one for _, one in walks]
+    late = False
+    now = [await again(one, office.walker, wanted) for wanted, one in walks]
+
+    assert [stored.dumps(one) for one in now] == [stored.dumps(one) for one in then]
+    assert stopped in {one.stopped for one in then}
+    assert any(said in stored.dumps(one) for one in then)
 
 
 async def test_a_scarce_source_is_asked_about_every_indicator_before_any_second_time(tmp_path: Path) -> None:
