@@ -137,7 +137,7 @@ async def test_without_any_source_the_night_ends_with_75_and_the_queue_stays(
     await installation.queue()
     _, err = await installation.analyze("--limit", "2", code=75, THREATWALK_ENDPOINTS=str(dead))
 
-    assert err.splitlines()[-1].startswith("threatwalk: 2 of 2 indicators were not analysed: 1, 2 (see")
+    assert err.splitlines()[-1].startswith("threatwalk: 2 of 2 indicators not analysed: 1, 2 (see")
     assert "the first: no source answered" in err.splitlines()[-1]
     assert set(await installation.states()) == {"queued"}
 

@@ -82,7 +82,7 @@ async def test_a_walk_that_asks_a_person_says_what_but_for_what_has_to_stay(desk
     number = done(desk, replace(analysis, next=(lookup,)), "night", tlp)
 
     (asks,) = told()["asks"]
-    assert "1 ask a person" in told()["head"]
+    assert "1 asks a person" in told()["head"]
     assert asks == (
         f"{number} (TLP:RED)"
         if tlp is Tlp.RED

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from threatwalk.cli.options import author_option, params_option
+from threatwalk.desk.shown import counted
 from threatwalk.errors import ModelError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.params import Params
 from threatwalk.settings import Settings
@@ -155,7 +156,10 @@ def _record(night: "Night", model: str) -> dict[str, object]:
 
 def _account(night: "Night", model: str) -> str:
     done = night.analysed + night.repeated
-    head = f"{done} indicators analysed by {model}: {night.samples} samples, {night.lookups} lookups"
+    head = (
+        f"{counted(done, 'indicator')} analysed by {model}: "
+        f"{counted(night.samples, 'sample')}, {counted(night.lookups, 'lookup')}"
+    )
     others = [
         f"{count} {what}"
         for count, what in (
@@ -175,7 +179,7 @@ def _shortfall(night: "Night") -> ThreatwalkError:
     named = ", ".join(map(str, numbers[:_NAMED])) + (", ..." if len(numbers) > _NAMED else "")
     kind = UnavailableError if night.unanswered == night.failed else ThreatwalkError
     return kind(
-        f"{night.failed} of {night.failed + night.analysed + night.repeated} indicators were not analysed: {named} "
+        f"{night.failed} of {counted(night.failed + night.analysed + night.repeated, 'indicator')} not analysed: {named} "
         f"(see threatwalk queue list); the first: {night.errors[numbers[0]]}"
     )
 

@@ -47,6 +47,7 @@ def export(
     """
     from threatwalk.desk.export import Form
     from threatwalk.desk.export import export as exported
+    from threatwalk.desk.shown import counted
     from threatwalk.reports import store
 
     with desk_of(params) as (desk, _):
@@ -57,4 +58,6 @@ def export(
         sys.stdout.buffer.write(data)
     else:
         store.write(out, data)
-        click.echo(f"{out}: {sum(m.good for m in members)} of {len(members)} samples above {dial:g}")
+        click.echo(
+            f"{out}: {sum(m.good for m in members)} of {counted(len(members), 'sample')} above {dial:g}"
+        )

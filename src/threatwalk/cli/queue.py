@@ -15,7 +15,7 @@ from threatwalk.analysis.stored import proposal
 from threatwalk.cli.options import desk_of, params_option
 from threatwalk.desk import pasted
 from threatwalk.desk.queue import OPEN, Indicator, Queue, State, Wanted
-from threatwalk.desk.shown import proposed, prose, shown
+from threatwalk.desk.shown import counted, proposed, prose, shown
 from threatwalk.errors import DataError, SampleError, UsageError
 from threatwalk.params import Params
 from threatwalk.reports.report import Pap, Tlp
@@ -116,7 +116,7 @@ def inbox(params: Params, url: str, tlp: str, pap: str) -> None:
             click.echo(f"{prose(one.name)}: {prose(said)}", err=bool(one.problem))
     if wrong:
         raise DataError(
-            f"{wrong} lists of the inbox were refused, see above; each is looked at again when it changes"
+            f"{counted(wrong, 'list')} of the inbox refused, see above; each is looked at again when it changes"
         )
 
 
@@ -220,7 +220,7 @@ def compare(params: Params, first: int, second: int) -> None:
 
     with desk_of(params) as (desk, _):
         found = compared(desk.analysis(first), desk.analysis(second))
-    click.echo(f"{len(found.kept)} samples kept, {len(found.added)} added, {len(found.lost)} lost")
+    click.echo(f"{counted(len(found.kept), 'sample')} kept, {len(found.added)} added, {len(found.lost)} lost")
     for mark, some in (("+", found.added), ("-", found.lost)):
         for s in some:
             click.echo(f"{mark} {s.kind:<8} {shown(s)}{'  (doubted now)' if s in found.doubted else ''}")

@@ -16,7 +16,7 @@ import stix2
 
 from threatwalk.analysis import stored
 from threatwalk.analysis.analysis import Analysis, Question
-from threatwalk.desk.shown import shown
+from threatwalk.desk.shown import counted, shown
 from threatwalk.pivot import Pivot
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import HASH_LENGTHS, Kind, Sample
@@ -277,7 +277,7 @@ def _pattern(s: Sample) -> str:
 def _account(analysis: Analysis) -> str:
     model = f" ({analysis.model})" if analysis.model else ""
     return (
-        f"{len(analysis.samples)} samples reached from {shown(analysis.trailhead)} in {len(analysis.steps)} steps "
-        f"with {analysis.lookups} lookups by the policy {analysis.policy}{model}; stopped: {analysis.stopped}. "
+        f"{counted(len(analysis.samples), 'sample')} reached from {shown(analysis.trailhead)} in "
+        f"{counted(len(analysis.steps), 'step')} with {counted(analysis.lookups, 'lookup')} by the policy {analysis.policy}{model}; stopped: {analysis.stopped}. "
         "Membership of the threat is a finding of the walk, not a verdict on any sample."
     )

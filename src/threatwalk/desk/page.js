@@ -117,7 +117,7 @@
     const columns = walk.columns.length + 1;
     label = Math.min(420, Math.max(236, Math.floor((stage.clientWidth - 48) / columns) - GUTTER));
     const width = Math.max(left(columns - 1) + label + 24, stage.clientWidth - 20);
-    const svg = draw("svg", { width, height, role: "group", "aria-label": walk.nodes.length + " samples" });
+    const svg = draw("svg", { width, height, role: "group", "aria-label": walk.nodes.length + (walk.nodes.length === 1 ? " sample" : " samples") });
     if (wanted) svg.setAttribute("class", "searching");
     const y = (row) => TOP + row * ROW + ROW / 2;
     const lit = [], tags = [];

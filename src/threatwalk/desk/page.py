@@ -18,7 +18,7 @@ from markupsafe import Markup
 from threatwalk import __version__
 from threatwalk.analysis.analysis import Analysis, Question, Step, Stopped
 from threatwalk.analysis.explanation import Lookup, losses
-from threatwalk.desk.shown import prose, shown, shown_day, shown_moment
+from threatwalk.desk.shown import plural, prose, shown, shown_day, shown_moment
 from threatwalk.pivot import Outcome, Pivot
 from threatwalk.sample import Kind, Sample
 
@@ -91,6 +91,7 @@ def _template() -> jinja2.Template:
     env.filters |= {
         "shown": shown,
         "prose": prose,
+        "plural": plural,
         "family": lambda s: FAMILIES[s.kind],
         "moment": shown_moment,
         "day": shown_day,

@@ -18,7 +18,7 @@ from threatwalk import __version__
 from threatwalk.analysis.analysis import Analysis, Question, Step
 from threatwalk.desk.export import Member
 from threatwalk.desk.page import found_by, sources, stopped, told
-from threatwalk.desk.shown import prose, shown, shown_day, shown_moment, visible
+from threatwalk.desk.shown import counted, plural, prose, shown, shown_day, shown_moment, visible
 from threatwalk.errors import SettingsError
 from threatwalk.pivot import Outcome, Pivot
 from threatwalk.reports.report import Tlp
@@ -29,6 +29,7 @@ STEPS: Final = 40  # that are told of
 ADDED: Final = 8  # new samples of a step
 EXAMPLES: Final = 3  # samples that a question was not put about
 HOPS: Final = 12  # of a chain
+_TABLE: Final = "the table (CSV)"
 LONGEST: Final = 300  # characters of a value, a reason or a name
 _MARGIN_MM: Final = 16
 _LINE_MM: Final = 4.2
@@ -141,9 +142,12 @@ class _Paper(FPDF):
             self.line_of(note, size=7, muted=True)
         self.set_x(self.l_margin)
 
-    def more(self, count: int, what: str) -> None:
+    def more(self, count: int, one: str, many: str = "", *, where: str = "the HTML page") -> None:
+        """How many more rows a list has than are here, and where they are."""
         if count > 0:
-            self.line_of(f"and {count:,} more {what}: the HTML page has them all", muted=True)
+            self.line_of(
+                f"and {count:,} more {plural(count, one, many)}: see {where} of this result", muted=True
+            )
 
     def written(self, text: str) -> str:
         """What the font has no sign for as its code point, and no link that a viewer would make."""
@@ -159,7 +163,7 @@ def _head(paper: _Paper, a: Analysis, author: str) -> None:
     paper.row("For", _said(author), lead_mm=34)
     paper.row("Walked by", _said(a.policy), _said(a.model or ""), lead_mm=34)
     budget = "" if a.budget is None else f" of {a.budget:,}"
-    cost = f"{a.lookups:,} lookups{budget} in {len(a.steps)} steps; it ended because {stopped(a.stopped)}"
+    cost = f"{counted(a.lookups, 'lookup')}{budget} in {counted(len(a.steps), 'step')}; it ended because {stopped(a.stopped)}"
     paper.row("The walk", cost, lead_mm=34)
     paper.line_of(
         "That a sample stands here says how it was reached, not that it is malicious.", size=7, muted=True
@@ -179,16 +183,17 @@ def _belongs(paper: _Paper, some: Collection[Member], dial: float) -> None:
     under = len(some) - len(good) - len(apart) - rejected
     paper.chapter("What belongs to this threat?")
     paper.line_of(
-        f"{len(good):,} samples belong with at least {dial:g}; {len(apart):,} are set apart, {rejected:,} rejected, {under:,} under the dial."
+        f"{counted(len(good), 'sample belongs', 'samples belong')} with at least {dial:g}. Set apart: {len(apart):,}; "
+        f"rejected: {rejected:,}; under the dial: {under:,}. The table (CSV) has them all."
     )
     for m in good[:MOST]:
         paper.row(_rated(m), _value(m.sample), _facts(m))
-    paper.more(len(good) - MOST, "that belong")
+    paper.more(len(good) - MOST, "sample that belongs", "samples that belong", where=_TABLE)
     if apart:
         paper.line_of("Set apart: known to be harmless, or shared with strangers", bold=True)
     for m in apart[:MOST]:
         paper.row(_rated(m), _value(m.sample), _said(m.apart))
-    paper.more(len(apart) - MOST, "set apart")
+    paper.more(len(apart) - MOST, "sample set apart", "samples set apart", where=_TABLE)
 
 
 def _rated(m: Member) -> str:
@@ -210,8 +215,8 @@ def _why(paper: _Paper, a: Analysis, good: Sequence[Member], first: dict[Sample,
         paper.row(f"Step {number}", ", ".join(step.mapping), _cost(step))
         for s in step.added[:ADDED]:
             paper.row(f"   {s.kind}", _value(s))
-        paper.more(len(step.added) - ADDED, "new samples of this step")
-    paper.more(len(a.steps) - STEPS, "steps")
+        paper.more(len(step.added) - ADDED, "new sample of this step", "new samples of this step")
+    paper.more(len(a.steps) - STEPS, "step")
     links = first | {  # what a person accepted against the walk's doubt has its first pivot, too
         m.sample: Pivot(m.found.origin, m.found.sources[0], m.sample)
         for m in good
@@ -222,13 +227,13 @@ def _why(paper: _Paper, a: Analysis, good: Sequence[Member], first: dict[Sample,
         paper.line_of("Chains of pivots, from each sample that belongs to the trailhead", bold=True)
     for s in chained[:MOST]:
         paper.row(s.kind, _value(s), _chain(s, links))
-    paper.more(len(chained) - MOST, "chains")
+    paper.more(len(chained) - MOST, "chain")
 
 
 def _cost(step: Step) -> str:
     others = [(names, value) for names, value in step.values if names != step.mapping][:3]
     weighed = "; ".join(f"{' + '.join(names) or 'stop'} {value:+.3f}" for names, value in others)
-    cost = f"{len(step.questions):,} lookups, {sum(map(told, step.questions)):,} of them sent out; {len(step.added):,} new samples"
+    cost = f"{counted(len(step.questions), 'lookup')}, {sum(map(told, step.questions)):,} sent out; {counted(len(step.added), 'new sample')}"
     return f"{cost}. Not taken: {weighed}" if weighed else cost
 
 
@@ -238,7 +243,7 @@ def _chain(s: Sample, first: dict[Sample, Pivot]) -> str:
         pivot = first[s]
         hops.append(f"by {pivot.filter} from {_word(pivot.origin)}")
         s = pivot.origin
-    return ", ".join(hops)
+    return ", ".join(hops) + (", and further back: see the HTML page" if s in first else "")
 
 
 def _told(paper: _Paper, a: Analysis, first: dict[Sample, Pivot]) -> None:
@@ -248,17 +253,17 @@ def _told(paper: _Paper, a: Analysis, first: dict[Sample, Pivot]) -> None:
         counts = ", ".join(f"{n:,} {o.value.replace('_', ' ')}" for o, n in row["outcomes"].items() if n)
         paper.row(
             row["name"],
-            f"{row['told']:,} of {row['questions']:,} questions were sent out ({counts}); first to find {row['added']:,}",
+            f"{row['told']:,} of {counted(row['questions'], 'question')} sent out ({counts}); first to find {row['added']:,}",
         )
     sent = [q for q in asked if told(q)]
     paper.line_of(
-        f"{len(sent):,} questions were sent out, {len(asked) - len(sent):,} answered from the archive or not asked",
+        f"{counted(len(sent), 'question')} sent out, {len(asked) - len(sent):,} answered from the archive or not asked",
         bold=True,
     )
     for q in sent[:MOST]:
         lead = f"{shown_moment(q.answer.asked_at)}  {q.filter}  {q.sample.kind}"
         paper.row(lead, _value(q.sample), f"by {_said(q.answer.by)}" if q.answer.by else "", lead_mm=76)
-    paper.more(len(sent) - MOST, "questions")
+    paper.more(len(sent) - MOST, "question")
 
 
 def _not_asked(paper: _Paper, a: Analysis) -> None:
@@ -270,7 +275,7 @@ def _not_asked(paper: _Paper, a: Analysis) -> None:
         held.setdefault((q.filter, q.answer.reason or ""), []).append(q)
     for (name, why), some in list(held.items())[:MOST]:
         paper.row(name, _said(why), f"about {_examples(q.sample for q in some)}")
-    paper.more(len(held) - MOST, "reasons")
+    paper.more(len(held) - MOST, "reason")
     if not (a.held_back or held):
         paper.line_of("All that was chosen was asked.")
 

@@ -36,6 +36,16 @@ def proposed(lookup: Proposed) -> str:
     return f"{lookup.filter} about {shown(lookup.sample)} (promises {lookup.gain:.3f}; {prose(lookup.why)})"
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """The word for so many: `lookup` or `lookups`; `many` where that takes more than an s."""
+    return one if count == 1 else many or f"{one}s"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 lookup`, `2,000 lookups`."""
+    return f"{count:,} {plural(count, one, many)}"
+
+
 def shown_moment(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC") if moment else "–"
 

@@ -17,7 +17,7 @@ from threatwalk.desk.comparison import compare
 from threatwalk.desk.listing import Sought
 from threatwalk.desk.metrics import metrics
 from threatwalk.desk.queue import Indicator, State
-from threatwalk.desk.shown import proposed, prose, shown
+from threatwalk.desk.shown import counted, proposed, prose, shown
 from threatwalk.errors import DocumentError, UsageError
 from threatwalk.gate.nights import night_of, nights
 from threatwalk.gate.shapes import drift, shapes
@@ -54,9 +54,9 @@ class Summary:
     def head(self) -> str:
         """Counts alone: nothing in it is anybody's secret."""
         return (
-            f"run {prose(self.run)}: {self.analysed} analysed, {self.new} new samples of {len(self.found)} indicators, "
-            f"{self.same} as before, {len(self.asks)} ask a person, {len(self.early)} stopped early, {len(self.failed)} failed, "
-            f"{len(self.sources)} sources down or unlike before"
+            f"run {prose(self.run)}: {self.analysed} analysed, {counted(self.new, 'new sample')} of {counted(len(self.found), 'indicator')}, "
+            f"{self.same} as before, {counted(len(self.asks), 'asks a person', 'ask a person')}, {len(self.early)} stopped early, {len(self.failed)} failed, "
+            f"{counted(len(self.sources), 'source')} down or unlike before"
         )
 
     @property
@@ -109,7 +109,9 @@ def summary(desk: Actions, engine: sa.Engine, now: datetime, *, run: str | None 
     moment = max((one.finished_at for one in finished if one.finished_at), default=now)
     for one in finished:
         _add(told, desk, one)
-    told.quota += [f"all walks: {one.used:,} of {one.most:,} lookups" for one in allowed(engine, run=run)]
+    told.quota += [
+        f"all walks: {one.used:,} of {counted(one.most, 'lookup')}" for one in allowed(engine, run=run)
+    ]
     _failed(told, desk, night_of(moment))
     _sources(told, engine, night_of(moment), now)
     return told
@@ -139,7 +141,7 @@ def _add(told: Summary, desk: Actions, one: Indicator) -> None:
     if analysis.next:
         told.asks.append(f"{_name(one)}{_next(one, analysis)}")
     if reason := _EARLY.get(analysis.stopped):
-        told.early.append(f"{_name(one)}: {reason}, after {analysis.lookups} lookups")
+        told.early.append(f"{_name(one)}: {reason}, after {counted(analysis.lookups, 'lookup')}")
     if one.wanted.tlp in STAYS and one.id not in told.held_back:
         told.held_back.append(one.id)
 
@@ -205,7 +207,7 @@ def _sources(told: Summary, engine: sa.Engine, night: str, now: datetime) -> Non
         if fared is None:
             continue
         quota = "".join(f", {one}" for one in left.get(source, []))
-        told.quota.append(f"{source}: {fared.lookups:,} lookups, {fared.failed:,} failed{quota}")
+        told.quota.append(f"{source}: {counted(fared.lookups, 'lookup')}, {fared.failed:,} failed{quota}")
         unlike = drift(night, by_night, forms.get(source, {}))
         said = ([down.pop(source)] if source in down else []) + unlike
         if said:

@@ -15,6 +15,7 @@ from threatwalk.archive.ledger import Ledger
 from threatwalk.archive.store import Archive
 from threatwalk.desk import dataset, result
 from threatwalk.desk.queue import Indicator, Queue
+from threatwalk.desk.shown import counted
 from threatwalk.errors import DataError, ThreatwalkError, UsageError
 from threatwalk.pivot import Outcome
 from threatwalk.registry import Version
@@ -100,7 +101,7 @@ def _analysis(indicator: Indicator, analysis: Analysis, folder: Path) -> Link:
         "samples": len(analysis.samples),
         "result": str(folder),
     }
-    return Link("analysis", said, (f"{len(analysis.samples)} samples in {folder}",), facts)
+    return Link("analysis", said, (f"{counted(len(analysis.samples), 'sample')} in {folder}",), facts)
 
 
 def _version(analysis: Analysis, registry: Versions) -> Version:
@@ -151,7 +152,12 @@ def _reports(files: Mapping[str, int], feeds: Mapping[str, Mapping[str, str]]) -
     own = {"form": "folder", "url": "put into reports/ by hand"}
     facts = [{"feed": name, "documents": n, **feeds.get(name, own)} for name, n in sorted(files.items())]
     parts = tuple(f"{one['feed']}: {one['documents']:,}, {one['form']}, {one['url']}" for one in facts)
-    return Link("reports", f"{sum(files.values()):,} documents of {len(facts)} feeds", parts, facts)
+    return Link(
+        "reports",
+        f"{counted(sum(files.values()), 'document')} of {counted(len(facts), 'feed')}",
+        parts,
+        facts,
+    )
 
 
 def _answers(files: Mapping[str, int], version: Version) -> Link:
@@ -176,7 +182,7 @@ def _sources(analysis: Analysis, archive: Archive) -> Link:
         counts[answer.by or question.filter] += 1
     facts = [{"name": name, "answers": n, **_source(name)} for name, n in sorted(counts.items())]
     parts = tuple(f"{one['name']}: {one['answers']:,}, {one['source']}" for one in facts)
-    return Link("sources", f"{counts.total():,} answers, each in the archive", parts, facts)
+    return Link("sources", f"{counted(counts.total(), 'answer')}, each in the archive", parts, facts)
 
 
 def _source(name: str) -> dict[str, str]:

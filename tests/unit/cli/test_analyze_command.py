@@ -39,7 +39,7 @@ def test_one_failure_among_many_is_named_after_the_summary(ended) -> None:  # ty
     assert json.loads(done.output)["errors"] == {"7": "ZeroDivisionError: a bug"}
     assert type(done.exception) is ThreatwalkError
     assert str(done.exception) == (
-        "1 of 10 indicators were not analysed: 7 (see threatwalk queue list); the first: ZeroDivisionError: a bug"
+        "1 of 10 indicators not analysed: 7 (see threatwalk queue list); the first: ZeroDivisionError: a bug"
     )
 
 

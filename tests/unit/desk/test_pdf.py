@@ -10,8 +10,10 @@ from tests.unit.desk.payloads import PAYLOADS
 from tests.unit.desk.pdfs import pieces, read_back
 
 from threatwalk.analysis.analysis import Analysis, Proposed
+from threatwalk.desk import bundle
 from threatwalk.desk import pdf as paper
 from threatwalk.desk.export import Form, export, members
+from threatwalk.desk.page import page as html_page
 from threatwalk.desk.page import told
 from threatwalk.desk.shown import shown
 from threatwalk.desk.verdicts import Decision, Verdict
@@ -50,15 +52,15 @@ def test_it_says_what_belongs_with_probabilities(walk: Analysis) -> None:
     for s in set(walk.samples[1:]) - {apart, rejected.sample}:
         assert f"{beliefs[s]:.2f} {s.kind} {shown(s)}" in said
     assert f"{apart.kind} {shown(apart)} on the warning list of hubs" in said
-    assert "1 are set apart, 1 rejected" in said
+    assert "Set apart: 1; rejected: 1; under the dial: 0. The table (CSV) has them all." in said
 
 
 def test_what_is_under_the_dial_is_counted_and_not_listed(walk: Analysis) -> None:
     said = text(pdf(walk, dial=1.0))
     belongs = said[said.index("What belongs") : said.index("Why is it here")]
 
-    assert "1 samples belong with at least 1;" in belongs
-    assert f"{len(walk.samples) - 1} under the dial" in belongs
+    assert "1 sample belongs with at least 1." in belongs
+    assert f"under the dial: {len(walk.samples) - 1}." in belongs
     assert not [s for s in walk.samples[1:] if shown(s) in belongs]
 
 
@@ -68,8 +70,7 @@ def test_it_says_why_by_steps_and_chains_to_the_trailhead(walk: Analysis) -> Non
     for number, step in enumerate(walk.steps, 1):
         sent = sum(map(told, step.questions))
         assert (
-            f"Step {number} {', '.join(step.mapping)} {len(step.questions)} lookups, {sent} of them sent out"
-            in said
+            f"Step {number} {', '.join(step.mapping)} {len(step.questions)} lookups, {sent} sent out" in said
         )
     ends = re.findall(r"by \w+ from (\S+?)(?:,| (?:ipv4|hostname|md5|url|filename|Who|\d+ of))", said)
     assert shown(walk.trailhead) in ends
@@ -85,7 +86,7 @@ def test_it_says_who_was_told_what_and_what_was_not_asked(walk: Analysis) -> Non
     questions = [q for step in walk.steps for q in step.questions]
     sent = [q for q in questions if told(q)]
     assert 10 < len(sent) < paper.MOST
-    assert f"{len(sent)} questions were sent out" in said
+    assert f"{len(sent)} questions sent out" in said
     for q in sent:
         assert f"2026-01-02 03:04:05 UTC {q.filter} {q.sample.kind} {shown(q.sample)}" in said
     assert any(q.answer.outcome is Outcome.NOT_ASKED for q in questions)
@@ -202,6 +203,18 @@ def test_no_value_passes_for_a_row_of_ours(walk: Analysis) -> None:
     assert sum("forged" in piece for _, piece in found) >= len(samples) // 2
 
 
+async def test_one_of_a_kind_is_called_one() -> None:
+    one = await walked(World(2), AsksAll(), budget=1, steps=1)
+    said = text(pdf(replace(one, beliefs=tuple((s, 0.95) for s in one.samples[1:]))))
+    html = re.sub(r"<[^>]*>", "", html_page(one, author="CERT"))
+    stix = bundle.dumps(bundle.bundle(one, author="CERT", created=one.finished_at))
+    plurals = r"\b1 (?:new |more )?(?:samples|lookups|steps|questions|names|files|addresses)\b"
+
+    assert "1 lookup of 1 in 1 step" in said
+    assert "1 sample reached in 1 step" in html
+    assert not re.findall(plurals, " ".join([said, html, stix]))
+
+
 async def test_a_result_of_thousands_is_short_and_says_what_it_leaves_out() -> None:
     walk = await walked(World(4), AsksAll(), budget=4000, steps=6)
     large = replace(walk, beliefs=tuple((s, 0.95) for s in walk.samples))
@@ -210,7 +223,7 @@ async def test_a_result_of_thousands_is_short_and_says_what_it_leaves_out() -> N
 
     assert len(large.samples) > 1500
     assert len(pages) < 40
-    assert f"and {len(large.samples) - paper.MOST:,} more that belong" in said
+    assert f"and {len(large.samples) - paper.MOST:,} more samples that belong: see the table (CSV)" in said
     assert f"{len(large.samples):,} samples belong" in said
 
 

@@ -20,7 +20,7 @@ from threatwalk.desk.page import FAMILIES, page
 from threatwalk.desk.progress import progress
 from threatwalk.desk.queue import State, Wanted
 from threatwalk.desk.rights import Right
-from threatwalk.desk.shown import proposed, prose, shown, shown_day, shown_moment
+from threatwalk.desk.shown import plural, proposed, prose, shown, shown_day, shown_moment
 from threatwalk.desk.verdicts import Decision
 from threatwalk.desk.web.api import Desk, Id, Number, Somebody
 from threatwalk.desk.web.table import Guarded
@@ -71,6 +71,7 @@ def _environment() -> jinja2.Environment:
     env.filters |= {
         "shown": shown,
         "prose": prose,
+        "plural": plural,
         "proposed": proposed,
         "moment": shown_moment,
         "day": shown_day,
