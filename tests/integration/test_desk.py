@@ -220,7 +220,7 @@ async def test_rest_does_what_the_pages_do(desk: Actions) -> None:
     assert {one["field"] for one in whole.json()["edits"]} == {"priority", "note"}
     assert night.json()["open"] == {"queued": 1, "leased": 0}
     assert night.json()["lookups"] == [{"run": "tonight", "used": 1200, "most": 5000}]
-    assert "1,200</b> of 5,000 lookups of run tonight" in page.text
+    assert "1,200</b> of 5,000 lookups used in run tonight" in page.text
     assert desk.find(1).wanted.pap is Pap.GREEN
 
 

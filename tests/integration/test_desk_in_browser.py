@@ -182,5 +182,5 @@ def test_the_night_moves(tab: Any, desk: Actions) -> None:
 
     assert "3 leased" in tab.locator("#night-counts").inner_text()
     tab.wait_for_function(
-        "document.getElementById('night-lookups').innerText.includes('1,200 of 5,000 lookups of run tonight')"
+        "document.getElementById('night-lookups').innerText.includes('1,200 of 5,000 lookups used in run tonight')"
     )

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.integration.desk_server import ANALYST, CHIEF, application, finish, o
 from tests.unit.desk.conftest import AsksAll, Doubts, World, walked
 
 from threatwalk.desk.actions import Actions
+from threatwalk.desk.allowance import Allowance
 from threatwalk.desk.queue import Wanted
 from threatwalk.desk.verdicts import Decision
 from threatwalk.reports.report import Pap, Tlp
@@ -79,6 +81,7 @@ def desk(tmp_path: Path) -> tuple[Actions, list[int]]:
     ]
     made.add(ANALYST, wanted)
     made.queue.claim(4, "worker-1", 900)
+    Allowance(made.queue.engine, "scheduled 2 May", 2000, now=datetime.now(UTC)).take(371)
     return made, numbers
 
 
