@@ -3,12 +3,15 @@
 A lookup is counted before it is put, so a crash can waste some but never exceed.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
 from threatwalk.archive import database
+from threatwalk.errors import BusyError, StoreError
 from threatwalk.gate.tables import insert
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,7 +57,7 @@ class Allowance:
         """Count up to `some` lookups, as many as leave `keep` of them; returns how many."""
         if some <= 0:
             return 0
-        with database.transaction(self._engine) as connection:
+        with self._writing() as connection:
             row = connection.execute(self._row.with_for_update()).one()  # SQLite holds the whole database
             taken = max(0, min(some, self._left(row) - keep))
             self._count(connection, taken)
@@ -62,8 +65,16 @@ class Allowance:
 
     def give_back(self, some: int) -> None:
         """Of what was taken, so many were not put."""
-        with database.transaction(self._engine) as connection:
+        with self._writing() as connection:
             self._count(connection, -some)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        try:
+            with database.transaction(self._engine) as connection:
+                yield connection
+        except BusyError as err:  # which the desk would take for a lost lease
+            raise StoreError(str(err)) from err
 
     @staticmethod
     def _left(row: sa.Row[tuple[int, int]]) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from threatwalk.analysis.walk import Admit, Wish
 from threatwalk.desk.allowance import Allowance
-from threatwalk.errors import StoreError
+from threatwalk.errors import BusyError, StoreError
 from threatwalk.sample import Sample
 
 Place = tuple[int, int]
@@ -172,7 +172,7 @@ class Rations:
         rounds, self._rounds = self._rounds, []
         try:
             granted = self._shared(rounds)
-        except StoreError as err:
+        except (StoreError, BusyError) as err:
             for one in rounds:
                 one.granted.set_exception(err)
             return

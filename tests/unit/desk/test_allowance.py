@@ -1,0 +1,56 @@
+"""A night's lookups are never counted beyond their number, and a database that is held is no lost lease."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from threatwalk.archive import database
+from threatwalk.desk.allowance import Allowance, Allowed, allowed
+from threatwalk.errors import StoreError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_no_more_is_taken_than_is_left_beyond_what_is_kept() -> None:
+    engine = database.engine("sqlite://")
+    night = Allowance(engine, "night", 10, now=NOW)
+
+    assert [night.take(4, keep=3), night.take(4, keep=3), night.take(4, keep=3), night.take(0)] == [
+        4,
+        3,
+        0,
+        0,
+    ]
+    night.give_back(1)
+    assert (night.left(), night.take(9), night.left()) == (4, 4, 0)
+    engine.dispose()
+
+
+def test_workers_of_one_run_share_it_and_another_run_has_its_own() -> None:
+    engine = database.engine("sqlite://")
+    Allowance(engine, "monday", 10, now=NOW).take(6)
+    again = Allowance(engine, "monday", 8, now=NOW + timedelta(hours=1))
+    Allowance(engine, "tuesday", 5, now=NOW + timedelta(days=1)).take(1)
+
+    assert again.left() == 2
+    assert allowed(engine) == [Allowed("tuesday", 1, 5), Allowed("monday", 6, 8)]
+    assert allowed(engine, since=NOW + timedelta(hours=2)) == [Allowed("tuesday", 1, 5)]
+    assert allowed(engine, run="monday") == [Allowed("monday", 6, 8)]
+    engine.dispose()
+
+
+def test_a_database_that_somebody_holds_is_a_store_that_cannot_be_used(tmp_path: Path) -> None:
+    engine = database.engine(f"sqlite:///{tmp_path / 'd.db'}")
+    night = Allowance(engine, "night", 10, now=NOW)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 20")  # of the one connection in the pool
+    holder = sqlite3.connect(tmp_path / "d.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreError, match="another process holds the database"):
+        night.take(1)
+    holder.close()
+    assert night.take(1) == 1
+    engine.dispose()
