@@ -1,7 +1,7 @@
 """The night's work: claim queued indicators, walk from each with the champion, write each result.
 
 Several walks run side by side; what goes wrong with one does not touch the others. An indicator is
-held by a lease, which is renewed while its walk runs, so a worker that dies loses none. Whom a worker died over is
+held by a lease, which is renewed while its walk runs, so a worker that dies loses none. Whom workers died over is
 walked from late and alone: if it was the cause, it takes no other down with it.
 """
 

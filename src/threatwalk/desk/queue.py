@@ -24,6 +24,8 @@ ATTEMPTS = 5
 """Failures that somebody saw, after which there is no further attempt."""
 DEATHS = 10
 """Workers that did not come back, after which there is no further attempt: most die of something else (decision 88)."""
+SUSPECT = 2
+"""From so many of them on an indicator is a suspect: it may be what they die of."""
 DIED = "its worker did not come back"
 
 
@@ -150,10 +152,10 @@ class Queue:
             return [connection.execute(self._insert(row)).scalar() for row in rows]
 
     def claim(self, count: int, owner: str, lease_s: float, *, alone: bool = True) -> list[Indicator]:
-        """Lease up to `count` indicators: the highest priority first, of it suspects last, then the oldest.
+        """Lease up to `count` indicators: the highest priority first, of it those with the fewest dead workers, then the oldest.
 
-        A suspect is an indicator whose worker did not come back, at the last attempt or an earlier one. What is held by a
-        lease that ran out is queued again, as a suspect. Who does not work `alone` is given nothing where one is next.
+        What is held by a lease that ran out is queued again: its worker did not come back. Who does not work `alone` is given
+        nothing where a suspect is next.
         """
         now = self._clock()
         first = (
@@ -166,7 +168,7 @@ class Queue:
         )
         chosen: list[sa.ColumnElement[bool]] = [indicators.c.id.in_(sa.select(first.c.id))]
         if not alone:
-            chosen.append(~sa.select(first.c.id).where(first.c.deaths > 0).exists())
+            chosen.append(~sa.select(first.c.id).where(first.c.deaths >= SUSPECT).exists())
         lease = {
             "state": State.LEASED.value,
             "lease_owner": owner,

@@ -17,7 +17,7 @@ from threatwalk.archive import database
 from threatwalk.desk import result
 from threatwalk.desk.again import again
 from threatwalk.desk.analyze import Desk, Night, Walker, World
-from threatwalk.desk.queue import ATTEMPTS, DEATHS, Queue, State, Wanted
+from threatwalk.desk.queue import ATTEMPTS, DEATHS, SUSPECT, Queue, State, Wanted
 from threatwalk.desk.ration import SPENT
 from threatwalk.errors import StoreError
 from threatwalk.learning.policy import Choice, Policy, View
@@ -199,9 +199,11 @@ async def test_an_indicator_whose_workers_all_died_is_a_failure_of_the_night_tha
 
 
 async def test_whom_a_worker_died_over_is_walked_from_late_and_alone(tmp_path: Path) -> None:
-    office = Office(tmp_path, count=9)
-    office.queue.claim(3, "dies", 60)
-    office.clock.now += timedelta(seconds=61)
+    office = Office(tmp_path, count=3)
+    for _ in range(SUSPECT):
+        office.queue.claim(3, "dies", 60)
+        office.clock.now += timedelta(seconds=61)
+    office.queue.add([Wanted(host(i)) for i in range(3, 9)])
     inner, together = MadeUp(4), []
 
     async def seen(name: str, s: Sample) -> Answer:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from threatwalk.archive import database
-from threatwalk.desk.queue import ATTEMPTS, DEATHS, Indicator, Queue, State, Wanted
+from threatwalk.desk.queue import ATTEMPTS, DEATHS, SUSPECT, Indicator, Queue, State, Wanted
 from threatwalk.errors import BusyError
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
@@ -198,16 +198,31 @@ def test_a_dead_worker_is_no_failure_of_its_indicator(queue: Queue, clock: Clock
     assert (only(queue).reason, only(queue).deaths) == ("why", DEATHS - 1)
 
 
-def test_whom_a_worker_died_over_is_a_suspect_from_then_on(queue: Queue, clock: Clock) -> None:
-    queue.add(wanted(1, 2))
-    queue.claim(1, "dies", LEASE_S)
-    clock.advance(LEASE_S + 1)
+def died_over(queue: Queue, clock: Clock, number: int) -> None:
+    """The indicator that is queued alone, after so many workers died over it."""
+    for _ in range(number):
+        queue.claim(1, "dies", LEASE_S)
+        clock.advance(LEASE_S + 1)
+
+
+def test_a_suspect_comes_late_and_goes_only_to_who_works_alone(queue: Queue, clock: Clock) -> None:
+    queue.add(wanted(1))
+    died_over(queue, clock, SUSPECT)
+    queue.add(wanted(2))
 
     assert [one.id for one in queue.claim(1, "w", LEASE_S, alone=False)] == [2]
     assert queue.claim(1, "w", LEASE_S, alone=False) == []
-    assert [(one.id, one.deaths) for one in queue.claim(1, "w", LEASE_S)] == [(1, 1)]
+    assert [(one.id, one.deaths) for one in queue.claim(1, "w", LEASE_S)] == [(1, SUSPECT)]
     queue.release(1, "w")
     assert queue.claim(1, "w", LEASE_S, alone=False) == []
+
+
+def test_one_dead_worker_makes_no_suspect_but_it_comes_late(queue: Queue, clock: Clock) -> None:
+    queue.add(wanted(1))
+    died_over(queue, clock, SUSPECT - 1)
+    queue.add(wanted(2))
+
+    assert [one.id for one in queue.claim(2, "w", LEASE_S, alone=False)] == [2, 1]
 
 
 def test_an_urgent_suspect_goes_before_what_is_less_urgent(queue: Queue, clock: Clock) -> None:
