@@ -59,8 +59,7 @@ check: install ## the fast part of it: format, lint, types, layers
 
 audit: install ## known vulnerabilities of what is locked, but for requirements/findings.txt; the bill of materials (var/sbom.json)
 	@mkdir -p var && $(BIN)/python scripts/sbom > var/sbom.json
-	@$(BIN)/uv tool run --quiet pip-audit --disable-pip --require-hashes -r requirements/lock.txt \
-		$$(awk '!/^#/ {print "--ignore-vuln", $$1}' requirements/findings.txt)
+	@$(BIN)/python scripts/audit
 
 lock: install ## renew requirements/ within the ranges of pyproject.toml
 	@scripts/lock
