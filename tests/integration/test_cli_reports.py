@@ -76,7 +76,7 @@ def test_extract_shows_a_person_lines_without_direction_characters(folder: Path)
 
     assert "2020-01-02  clear        A threat" in done.stdout
     assert "1 domain; 1 values rejected  (a.json)" in done.stdout
-    assert "1 reports; 0 files could not be read" in done.stdout
+    assert "1 report; 0 files could not be read" in done.stdout
 
 
 def test_extract_of_one_file_tells_its_name(folder: Path) -> None:
@@ -119,7 +119,7 @@ def test_collect_says_what_it_did_and_reports_shows_it(feed: Path, tmp_path: Pat
     (listed,) = (json.loads(line) for line in run(reports, "list", "--json").stdout.splitlines())
     assert (listed["name"], listed["samples"], listed["status"]) == (f"{UUID}.json", 1, "stored")
     assert json.loads(run(reports, "stats", "--json").stdout)["stored"] == 1
-    assert "1 documents with 1 samples" in run(reports, "stats").stdout
+    assert "1 document with 1 sample," in run(reports, "stats").stdout
 
 
 def test_collect_goes_on_after_a_feed_that_is_unreachable_and_then_says_so(

@@ -8,6 +8,7 @@ import click
 from threatwalk.archive.importing import Imported
 from threatwalk.archive.store import Archive
 from threatwalk.cli.options import params_option
+from threatwalk.desk.shown import counted
 from threatwalk.params import Params
 from threatwalk.settings import Settings
 
@@ -44,7 +45,7 @@ def import_trails_(folder: Path) -> None:
 
     _tell(import_trails(_open(), folder, _progress))
     lists = copy_lists(folder / WARNINGLISTS, Settings.from_env().home / WARNINGLISTS)
-    click.echo(f"{lists} warning lists kept")
+    click.echo(f"{counted(lists, 'warning list')} kept")
 
 
 @archive.command()
@@ -57,7 +58,7 @@ def stats(as_json: bool) -> None:
         return
     for name, outcomes in counts.items():
         click.echo(f"{name:<16}" + "".join(f"{count:>12,} {outcome}" for outcome, count in outcomes.items()))
-    click.echo(f"{sum(sum(outcomes.values()) for outcomes in counts.values()):,} answers")
+    click.echo(f"{counted(sum(sum(outcomes.values()) for outcomes in counts.values()), 'answer')}")
 
 
 @click.command()
@@ -70,10 +71,10 @@ def snapshot(out: Path, params: Params) -> None:
 
     written = write(_open(), catalog.readers(), Settings.from_env().home, out, params.gate.max_pivots)
     click.echo(
-        f"{out}: {written.reports:,} report files, {written.questions:,} questions, {written.rows:,} rows"
+        f"{out}: {counted(written.reports, 'report file')}, {counted(written.questions, 'question')}, {counted(written.rows, 'row')}"
     )
     if written.unread:
-        click.echo(f"{written.unread:,} archived answers could not be read and were left out", err=True)
+        click.echo(f"{counted(written.unread, 'archived answer')} could not be read: left out", err=True)
 
 
 def _open() -> Archive:
@@ -85,8 +86,8 @@ def _progress(line: str) -> None:
 
 
 def _tell(done: Imported) -> None:
-    click.echo(f"{done.answers:,} answers read, {done.new:,} new")
+    click.echo(f"{counted(done.answers, 'answer')} read, {done.new:,} new")
     for why in done.examples:
         click.echo(f"rejected: {why}", err=True)
     if done.rejected:
-        click.echo(f"{done.rejected:,} rows rejected: their values are no samples of their kinds", err=True)
+        click.echo(f"{counted(done.rejected, 'row')} rejected: no samples of their kinds", err=True)

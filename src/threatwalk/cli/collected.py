@@ -15,6 +15,7 @@ import numpy as np
 from threatwalk.cli.options import params_option
 from threatwalk.cli.reports import as_json as told
 from threatwalk.cli.reports import print_line, say, shown
+from threatwalk.desk.shown import counted
 from threatwalk.errors import DataError, DocumentError, UsageError
 from threatwalk.learning import census, implied
 from threatwalk.learning.census import Census
@@ -189,17 +190,17 @@ def stats(params: Params, as_json: bool) -> None:
             print_line(about | {"dataset": figures})
             continue
         click.echo(
-            f"{about['feed']}: {about['stored']} documents with {about['samples']} samples, "
+            f"{about['feed']}: {counted(about['stored'], 'document')} with {counted(about['samples'], 'sample')}, "
             f"{about['first'] or 'undated'} to {about['last'] or 'undated'}; {about['quarantined']} in quarantine, "
             f"{about['no_report']} without a report, {about['withdrawn']} withdrawn; collected {about['synced_at']}"
         )
         for name, value in figures.items():
-            counted = (
+            figure = (
                 ", ".join(f"{one} {count:,}" for one, count in list(value.items())[-24:])
                 if isinstance(value, dict)
                 else f"{value:,}"
             )
-            click.echo(f"  {name.replace('_', '-'):<16} {shown(counted)}".rstrip())
+            click.echo(f"  {name.replace('_', '-'):<16} {shown(figure)}".rstrip())
 
 
 @dataclass(frozen=True)

@@ -205,9 +205,9 @@ def verdict(params: Params, number: int, decision: str, samples: tuple[str, ...]
     decided = {"accept": Decision.ACCEPTED, "reject": Decision.REJECTED, "undo": Decision.UNDECIDED}[decision]
     with desk_of(params) as (desk, person):
         desk.decide(person, number, [_sample(text) for text in samples], decided, why=why)
-        counted = desk.verdicts.of(number)
-    accepted = sum(v.decision is Decision.ACCEPTED for v in counted.values())
-    click.echo(f"analysis {number}: {accepted} accepted, {len(counted) - accepted} rejected")
+        verdicts = desk.verdicts.of(number)
+    accepted = sum(v.decision is Decision.ACCEPTED for v in verdicts.values())
+    click.echo(f"analysis {number}: {accepted} accepted, {len(verdicts) - accepted} rejected")
 
 
 @queue.command()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from threatwalk.cli.options import params_option
+from threatwalk.desk.shown import counted
 from threatwalk.errors import DocumentError, ParamsError, UnavailableError, UsageError
 from threatwalk.params import Params
 from threatwalk.pivot import Outcome
@@ -280,7 +281,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         numbers = f"{row['found']:>9}{row['empty']:>9}{row['failed']:>9}{row['archived']:>10}{row['left']:>9}"
         click.echo(f"{name:16}{numbers}{row['requests']:>10}  {row['why_left']}".rstrip())
     click.echo(
-        f"{summary['asked']} questions asked in {summary['seconds']} s; {summary['open']} are still open"
+        f"{counted(summary['asked'], 'question')} asked in {summary['seconds']} s; {summary['open']} still open"
     )
 
 
@@ -303,8 +304,8 @@ def _plan_table(plans: "dict[str, Plan]", gate: "Gate", samples: int, benign: in
 
 def _print_plan(summary: dict[str, Any]) -> None:
     click.echo(
-        f"{summary['samples']} samples in the first hop, those of most reports first; {summary['benign']} more are "
-        "benign hubs, about which nobody is asked"
+        f"{counted(summary['samples'], 'sample')} in the first hop, those of most reports first; "
+        f"{counted(summary['benign'], 'benign hub')} beside, about which nobody is asked"
     )
     click.echo(
         f"{'source':16}{'questions':>11}{'archived':>10}{'requests':>10}{'days to 50 %':>14}{'80 %':>9}{'95 %':>9}"

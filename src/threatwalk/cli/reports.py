@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import click
 
 from threatwalk.cli.options import params_option
+from threatwalk.desk.shown import counted
 from threatwalk.errors import DataError, DocumentError, ThreatwalkError, UnavailableError, UsageError
 from threatwalk.params import Feed, Form, Params
 from threatwalk.reports import quarantine
@@ -57,9 +58,11 @@ def extract(paths: tuple[Path, ...], as_json: bool, jobs: int | None) -> None:
             counts["rejected"] += 1
             _reject(path, folder, reason)
     if not as_json:
-        click.echo(f"{counts['reports']} reports; {counts['rejected']} files could not be read")
+        click.echo(
+            f"{counted(counts['reports'], 'report')}; {counted(counts['rejected'], 'file')} could not be read"
+        )
     if counts["rejected"] and not counts["reports"]:
-        raise DataError(f"none of {counts['rejected']} files is a report that can be read")
+        raise DataError(f"none of {counted(counts['rejected'], 'file')} is a report that can be read")
 
 
 def _extracted(path: Path, root: Path, show: Callable[[Report], bytes]) -> tuple[Path, list[bytes], str]:
@@ -195,7 +198,7 @@ def _own(params: Params, settings: Settings) -> None:
         engine.dispose()
     if done.reports or done.withdrawn:
         click.echo(
-            f"desk: {done.reports} reports of our own, {done.changed} new or changed, {done.withdrawn} withdrawn"
+            f"desk: {counted(done.reports, 'report')} of our own, {done.changed} new or changed, {done.withdrawn} withdrawn"
         )
 
 

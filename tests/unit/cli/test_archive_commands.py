@@ -47,7 +47,7 @@ def test_a_snapshot_is_a_corpus_folder(corpus: Path, tmp_path: Path, home: Path)
 
     result = CliRunner().invoke(snapshot, ["--out", str(tmp_path / "out"), "--params", str(PARAMS)])
 
-    assert result.output == f"{tmp_path / 'out'}: 1 report files, 2 questions, 2 rows\n"
+    assert result.output == f"{tmp_path / 'out'}: 1 report file, 2 questions, 2 rows\n"
     assert tables.read_answers(tmp_path / "out" / "answers")["filter"].to_pylist() == ["dns", "own"]
     assert (tmp_path / "out" / "reports" / "feed" / "event.json").exists()
 
@@ -61,7 +61,7 @@ def test_trails_keep_the_warning_lists_that_tell_hubs(tmp_path: Path, home: Path
 
     result = run("import-trails", str(tmp_path))
 
-    assert result.stdout == "1 answers read, 1 new\n1 warning lists kept\n"
+    assert result.stdout == "1 answer read, 1 new\n1 warning list kept\n"
     kept = [str(path.relative_to(home)) for path in (home / "warninglists").rglob("*.json")]
     assert kept == ["warninglists/lists/cloudflare/list.json"]
 

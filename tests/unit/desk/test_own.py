@@ -172,6 +172,6 @@ def test_collect_writes_them_and_only_where_there_are_any(home: Path, tmp_path: 
     after = CliRunner().invoke(collect, ["--params", str(params)])
 
     assert (before.exit_code, before.output) == (0, "")
-    assert after.output == "desk: 1 reports of our own, 1 new or changed, 0 withdrawn\n"
+    assert after.output == "desk: 1 report of our own, 1 new or changed, 0 withdrawn\n"
     event = json.loads(next(settings.reports.rglob("*.json")).read_text())["Event"]
     assert [tag["name"] for tag in event["Tag"]] == ["tlp:amber", "PAP:AMBER"]
