@@ -9,6 +9,7 @@ MLflow takes seconds to import, so it is imported when a registry is opened.
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from threatwalk.errors import ModelError, StoreError, UnavailableError
@@ -31,10 +33,19 @@ _ENVIRONMENT = {  # read by MLflow itself, some of it while it is imported
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "false",  # through the server, which may alone reach its store
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # the web page speaks of models, not agents
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+
+# What MLflow's client tells of an HTTP request in words alone
+_AWAY = re.compile(r"failed with (timeout )?exception")
+_UNFETCHED = re.compile(
+    r"Failed to download \d+ chunk"
+)  # from the store, which the client reads past the server
+_DENIED = re.compile(r"\b(error code|HTTPError\() ?40[13]\b|^40[13] ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +204,20 @@ class Registry:
             return str(self._client.get_run(run_id).data.tags.get(name, ""))
 
     def artifact(self, run_id: str, path: str, scratch: Path) -> Path:
+        """A file or folder that was logged with a training run, below `scratch`.
+
+        Raises:
+            StoreError: the run has none of this name.
+            UnavailableError: the server or its artefact store is away.
+        """
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
         with self._errors():
-            return Path(self._client.download_artifacts(run_id, path, str(scratch)))
+            try:
+                return Path(self._client.download_artifacts(run_id, path, str(scratch)))
+            except MlflowException:  # MLflow says of whatever failed that there is no such path
+                self._client.list_artifacts(run_id)  # fails by its true name where the store is away
+                raise
 
     def files(self, version: Version, scratch: Path) -> Path:
         """The version's files in a folder below `scratch`.
@@ -311,16 +334,30 @@ class Registry:
         try:
             yield
         except (MlflowException, OSError) as err:
-            text = without_login(" ".join(str(err).split()))[:300]
+            text = without_login(" ".join(str(err).split()))
             if isinstance(err, OSError) and not self.uri.startswith("http"):
-                raise StoreError(f"MLflow's store {where} cannot be used: {text}") from err
-            if (
-                isinstance(err, OSError)
-                or "failed with exception" in text
-                or err.error_code == "TEMPORARILY_UNAVAILABLE"
-            ):
-                raise UnavailableError(f"MLflow at {where} cannot be reached: is its server up?") from err
-            raise StoreError(f"MLflow at {where}: {text}") from err
+                raise StoreError(f"MLflow's store {where} cannot be used: {text[:300]}") from err
+            if _DENIED.search(text):
+                raise StoreError(
+                    f"MLflow at {where} refuses: MLFLOW_TRACKING_USERNAME and its password are wrong or lack a "
+                    f"right: {text[:200]}"
+                ) from err
+            if isinstance(err, OSError) or _AWAY.search(text) or err.error_code == "TEMPORARILY_UNAVAILABLE":
+                raise UnavailableError(f"MLflow at {where} {self._what_is_away()}") from err
+            raise StoreError(f"MLflow at {where}: {text[:300]}") from err
+
+    def _what_is_away(self) -> str:
+        """The server itself, or what it keeps its things in; its page `health` needs neither stores nor login."""
+        try:
+            up = httpx.get(f"{self.uri}/health", timeout=10).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            up = False
+        if not up:
+            return "cannot be reached: is its server up?"
+        return (
+            "is up, but cannot answer: does it reach its stores, of runs (MLFLOW_STORE) and of artefacts "
+            "(MLFLOW_ARTIFACTS)? Its log says why"
+        )
 
 
 def _signed(folder: Path, version: Version) -> None:

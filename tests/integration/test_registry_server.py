@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,10 @@ from urllib.request import Request, urlopen
 import psycopg
 import pytest
 from tests.integration.conftest import free_port, new_database, object_store
-from tests.integration.faulty_proxy import FaultyProxy
+from tests.integration.faulty_proxy import Fault, FaultyProxy
 from tests.integration.test_registry import Office
+
+from threatwalk.errors import ModelError, StoreError, UnavailableError
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of MLflow and moto
 
@@ -131,7 +133,7 @@ class Team:
 
 @pytest.fixture(scope="module")
 def team(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """With the account of its workers, as which everything is done, and with a champion."""
+    """With the account of its workers, as which everything is done, and with a challenger."""
     folder = tmp_path_factory.mktemp("team")
     with pytest.MonkeyPatch.context() as environ, object_store(environ) as store:
         store.create_bucket(Bucket="models")
@@ -156,7 +158,6 @@ def team(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
             environ.setenv("MLFLOW_TRACKING_PASSWORD", WORKER)
             office = Office(folder / "office", url)
             office.register("run-1")
-            office.promote()
             yield Team(url, folder, runs, store, proxy, office)
         proxy.close()
 
@@ -168,14 +169,47 @@ def make_account(environ: pytest.MonkeyPatch, password: str) -> None:
     runpy.run_path(str(ACCOUNTS))["main"]()
 
 
+def test_where_the_store_of_artefacts_is_away_it_is_named_and_nobody_is_moved(
+    team: Team, tmp_path: Path
+) -> None:
+    office, [version] = team.office, team.office.registry.versions()
+    folder = office.run("run-2", actions=(1, 4))
+    attempts: dict[Fault, tuple[Callable[[], object], ...]] = {
+        Fault.RESET: (office.promote, lambda: office.registry.register(folder)),
+        Fault.BUSY: (lambda: office.registry.files(version, tmp_path),),
+    }
+    for fault, what in attempts.items():
+        team.proxy.faults += [("/models", fault)] * 200
+        for attempt in what:
+            with pytest.raises(
+                UnavailableError, match=r"is up, but cannot answer: does it reach .*MLFLOW_ARTIFACTS"
+            ):
+                attempt()
+        team.proxy.faults.clear()
+
+    assert [one.aliases for one in office.registry.versions()] == [("challenger",)]
+    assert office.moves() == []
+
+
 def test_a_worker_registers_promotes_and_reads_by_an_account_of_its_own(team: Team, tmp_path: Path) -> None:
+    """Past the server it asks the store for nothing: it need not reach it."""
+    promoted = team.office.promote()
     [version] = team.office.registry.versions()
     page = team.office.registry.artifact(version.run_id, "evaluation/report/index.html", tmp_path)
+    keys = [one["Key"] for one in team.store.list_objects_v2(Bucket="models")["Contents"]]
+    with psycopg.connect(team.runs.replace("+psycopg", "")) as connection:
+        rows = connection.execute("SELECT name, alias, version FROM registered_model_aliases").fetchall()
 
-    assert version.aliases == ("challenger", "champion")
+    assert (promoted.moved, version.aliases) == (True, ("challenger", "champion"))
     assert team.office.champion().model.startswith("version 1, sha256 ")
     assert page.read_text() == "<h1>Every policy</h1>"
-    assert team.office.judge().reason == "threatwalk (version 1) is the champion already"
+    with pytest.raises(StoreError, match="ensure that the path is correct"):
+        team.office.registry.artifact(version.run_id, "evaluation/none.parquet", tmp_path)
+    assert sorted(rows) == [("threatwalk", "challenger", 1), ("threatwalk", "champion", 1)]
+    assert any(key.endswith("artifacts/threatwalk.json") for key in keys)
+    assert not any(key.endswith((".pkl", ".pickle", ".pt")) for key in keys)
+    assert [one for one in team.proxy.asked if "X-Amz-Signature" in one] == []
+    assert (team.folder / "served" / "basic_auth.db").is_file()
 
 
 def test_who_has_no_login_or_no_right_is_refused(team: Team) -> None:
@@ -222,12 +256,25 @@ def test_who_has_no_login_or_no_right_is_refused(team: Team) -> None:
     assert answered(team.url, MODEL, f"admin:{ADMIN}", host="evil.example") == 403
 
 
-def test_stores_hold_what_they_should(team: Team) -> None:
-    keys = [one["Key"] for one in team.store.list_objects_v2(Bucket="models")["Contents"]]
-    with psycopg.connect(team.runs.replace("+psycopg", "")) as connection:
-        rows = connection.execute("SELECT name, alias, version FROM registered_model_aliases").fetchall()
+@pytest.mark.parametrize("password", ["else entirely 1", "wrong"])
+def test_a_login_that_lacks_a_right_is_told_so(
+    team: Team, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
 
-    assert any(key.endswith("artifacts/threatwalk.json") for key in keys)
-    assert not any(key.endswith((".pkl", ".pickle", ".pt")) for key in keys)
-    assert (team.folder / "served" / "basic_auth.db").is_file()
-    assert sorted(rows) == [("threatwalk", "challenger", 1), ("threatwalk", "champion", 1)]
+    with pytest.raises(
+        StoreError, match="MLFLOW_TRACKING_USERNAME and its password are wrong or lack a right"
+    ):
+        team.office.champion()
+
+
+def test_a_model_that_was_changed_in_the_store_does_not_walk(team: Team, tmp_path: Path) -> None:
+    [version] = team.office.registry.versions()
+    kept = [one["Key"] for one in team.store.list_objects_v2(Bucket="models")["Contents"]]
+    [key] = (one for one in kept if "/models/m-" in one and one.endswith("/threatwalk.json"))
+    text = team.store.get_object(Bucket="models", Key=key)["Body"].read()
+    team.store.put_object(Bucket="models", Key=key, Body=text.replace(b"1", b"3"))
+
+    with pytest.raises(ModelError, match=r"has digest .* was registered; register it again or roll back"):
+        team.office.registry.files(version, tmp_path)
