@@ -90,15 +90,22 @@ def who() -> str:
 
 
 def register(registry: Registry, ledger: Ledger, folder: Path) -> Version:
-    """The finished run in `folder` as the new challenger; rates the present champion on its dataset.
+    """The finished run in `folder` as the challenger, where none is newer; rates the present champion on its dataset.
 
     The rating is made here, where the dataset is, because the gate may run on another machine.
     """
     settle(registry, ledger)
-    challenger, champion = registry.register(folder), registry.at(CHAMPION)
-    if champion and champion.number != challenger.number:
-        _rated(registry, champion, challenger, held_out)
-    return challenger
+    version, champion = registry.register(folder), registry.at(CHAMPION)
+    if CHALLENGER in version.aliases and champion and champion.number != version.number:
+        _rated(registry, champion, version, held_out)
+    return version
+
+
+def became(version: Version) -> str:
+    """What `register` made of a run, in a line."""
+    if CHALLENGER in version.aliases:
+        return f"{version} is the challenger"
+    return f"{version} was registered; a newer version stays the challenger"
 
 
 def held_out(policy: Policy, folder: Path) -> Sequence[Scored]:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Registry:
         return cls(os.environ.get("MLFLOW_TRACKING_URI") or default, settings.home)
 
     def register(self, folder: Path, *, extra: Mapping[str, str] | None = None) -> Version:
-        """The finished training run in `folder` (params.yaml, data/) as a run and the new challenger.
+        """The finished training run in `folder` (params.yaml, data/) as a run, and the challenger where none is newer.
 
         A repeat finds what it made before. `extra` are tags for the version.
 
@@ -106,15 +106,21 @@ class Registry:
         with self._errors():
             for version in self.versions():
                 if version.tags.get("key") == tags["key"]:
-                    self.point(CHALLENGER, version.number)
-                    return version
+                    return self._challenging(version)
             run_id = self._run(made, tags)
             version = self._version(
                 run_id, made.candidate, made.models, {**made.facts(made.candidate), **(extra or {})}
             )
-            self.point(CHALLENGER, version.number)
             self._client.set_terminated(run_id, "FINISHED")
-        return version
+            return self._challenging(version)
+
+    def _challenging(self, version: Version) -> Version:
+        """The version, as challenger where the present one is not newer: an older run that comes late changes nothing."""
+        now = self.at(CHALLENGER)
+        if now and now.number > version.number:
+            return version
+        self.point(CHALLENGER, version.number)
+        return replace(version, aliases=tuple(sorted({*version.aliases, CHALLENGER})))
 
     def prepare(self) -> str:
         """Make the experiment and the registered model where they are not there yet: the experiment's id.

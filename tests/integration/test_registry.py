@@ -210,6 +210,32 @@ def test_registering_a_run_again_finds_it(office: Office) -> None:
     assert len(office.registry.versions()) == 1
 
 
+def test_an_older_run_that_is_registered_again_does_not_become_the_challenger_again(office: Office) -> None:
+    older = office.run("run-1")
+    office.registry.register(older)
+    office.register("run-2", actions=(1, 4))
+
+    again = promotion.register(office.registry, office.ledger, older)
+
+    assert (again.number, again.aliases) == (1, ())
+    assert promotion.became(again).endswith("a newer version stays the challenger")
+    assert [version.aliases for version in office.registry.versions()] == [(), ("challenger",)]
+
+
+def test_a_run_whose_registration_died_before_the_alias_becomes_challenger_by_a_repeat(
+    office: Office,
+) -> None:
+    office.register("run-1")
+    newer = office.run("run-2", actions=(1, 4))
+    office.registry.register(newer)
+    office.registry.point(CHALLENGER, 1)  # as it was when the process died
+
+    again = promotion.register(office.registry, office.ledger, newer)
+
+    assert (again.number, again.aliases) == (2, ("challenger",))
+    assert [version.aliases for version in office.registry.versions()] == [(), ("challenger",)]
+
+
 def test_a_run_that_died_half_way_is_registered_by_the_next_attempt(office: Office) -> None:
     folder = office.run("run-1")
     broken = folder / "data/evaluation/metrics.json"

@@ -26,7 +26,7 @@ def register(folder: Path, as_json: bool) -> None:
 
     with promotion.opened(Settings.from_env()) as (registry, ledger):
         version = promotion.register(registry, ledger, folder)
-    click.echo(json.dumps(_version(version)) if as_json else f"{version} is the challenger")
+    click.echo(json.dumps(_version(version)) if as_json else promotion.became(version))
 
 
 @click.command()

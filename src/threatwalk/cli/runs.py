@@ -69,7 +69,7 @@ def register(run_id: str) -> None:
     run = runs.run_of(settings, run_id)
     with runs.alone(run), promotion.opened(settings) as (registry, ledger):
         version = promotion.register(registry, ledger, run.folder)
-    click.echo(f"{version} is the challenger")
+    click.echo(promotion.became(version))
 
 
 def _stop_in_order(_signum: int, _frame: FrameType | None) -> None:
