@@ -287,8 +287,7 @@ def champion(registry: Registry, ledger: Ledger, filters: Sequence[str]) -> Cham
 
 def load(registry: Registry, version: Version, filters: Sequence[str] | None = None) -> Policy:
     """A version's policy; raises ModelError where it is not what was registered or does not fit."""
-    if not version.policy or not version.digest:
-        raise ModelError(f"version {version.number} of the model was not registered by threatwalk: roll back")
+    _ours(version)
     if filters is not None and version.filters[: len(filters)] != tuple(filters):
         raise ModelError(
             f"{version} knows the filters {', '.join(version.filters)}; params.yaml names {', '.join(filters)}: "
@@ -296,6 +295,18 @@ def load(registry: Registry, version: Version, filters: Sequence[str] | None = N
         )
     with tempfile.TemporaryDirectory() as scratch:
         return _opened(registry.files(version, Path(scratch)), version.policy)
+
+
+def check(registry: Registry, version: Version) -> None:
+    """Raises ModelError where a version's files are not those that were registered."""
+    _ours(version)
+    with tempfile.TemporaryDirectory() as scratch:
+        registry.files(version, Path(scratch))
+
+
+def _ours(version: Version) -> None:
+    if not version.policy or not version.digest:
+        raise ModelError(f"version {version.number} of the model was not registered by threatwalk: roll back")
 
 
 def _opened(models: Path, policy: str) -> Policy:

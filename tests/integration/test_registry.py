@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from threatwalk import promotion
 from threatwalk.analysis.shadow import Shadow
 from threatwalk.archive import database
 from threatwalk.archive.ledger import By, Ledger
+from threatwalk.cli.models import model
 from threatwalk.errors import DataError, ModelError, NoChampionError, UnavailableError, UsageError
 from threatwalk.learning import scored, stored
 from threatwalk.learning.baselines import Playbook
@@ -443,6 +445,24 @@ def test_a_file_that_was_changed_in_the_store_is_refused(office: Office) -> None
 
     with pytest.raises(ModelError, match="digest"):
         office.champion()
+
+
+def test_model_show_tells_the_history_and_fails_where_the_champion_was_changed(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", office.registry.uri)
+    monkeypatch.setenv("THREATWALK_HOME", str(office.folder))
+    monkeypatch.delenv("THREATWALK_DATABASE", raising=False)
+    office.register("run-1")
+    office.promote()
+    whole = CliRunner().invoke(model, ["show"])
+    (file,) = (office.folder / "mlflow").rglob("artifacts/models/*/artifacts/threatwalk.json")
+    file.write_text(file.read_text().replace("1", "3"))
+    changed = CliRunner().invoke(model, ["show"])
+
+    assert (whole.exit_code, whole.output) == (0, changed.output)
+    assert whole.output.startswith("champion    threatwalk (version 1)\nchallenger  threatwalk (version 1)\n")
+    assert isinstance(changed.exception, ModelError)
 
 
 @pytest.mark.parametrize(

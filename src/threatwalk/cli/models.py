@@ -1,6 +1,7 @@
 """Commands of the model registry: register a run, promote its model, look, go back."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,13 +108,19 @@ def list_(as_json: bool) -> None:
 @model.command()
 @_json
 def show(as_json: bool) -> None:
-    """Show champion, challenger and the ledger of promotions."""
+    """Show champion, challenger and the ledger of promotions; fails where the champion's files were changed."""
     from threatwalk import promotion
 
     with promotion.opened(Settings.from_env()) as (registry, ledger):
         promotion.settle(registry, ledger)
         by_alias = {alias: version for version in registry.versions() for alias in version.aliases}
         moves = ledger.moves()[::-1]
+        _shown(by_alias, moves, as_json=as_json)
+        if "champion" in by_alias:
+            promotion.check(registry, by_alias["champion"])
+
+
+def _shown(by_alias: Mapping[str, "Version"], moves: Sequence["Move"], *, as_json: bool) -> None:
     if as_json:
         aliases = {
             name: _version(by_alias[name]) if name in by_alias else None
