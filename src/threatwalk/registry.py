@@ -42,10 +42,7 @@ _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOU
 
 # What MLflow's client tells of an HTTP request in words alone
 _AWAY = re.compile(r"failed with (timeout )?exception")
-_UNFETCHED = re.compile(
-    r"Failed to download \d+ chunk"
-)  # from the store, which the client reads past the server
-_DENIED = re.compile(r"\b(error code|HTTPError\() ?40[13]\b|^40[13] ")
+_DENIED = re.compile(r"error code 40[13]\b|^40[13] Client Error")
 
 
 @dataclass(frozen=True, slots=True)
