@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from cryptography.fernet import Fernet
 
 from threatwalk.cli.metrics import ENDPOINTS, metrics
 from threatwalk.errors import SettingsError
@@ -66,11 +67,18 @@ def test_a_service_is_given_the_secrets_that_it_reads_and_no_other(name: str) ->
         assert set(service["secrets"]) == set(secrets_read(service).values())
 
 
-def test_every_secret_is_made_by_the_line_that_says_how() -> None:
-    made = re.search(r"for s in ([a-z0-9_ ]+); do openssl", COMPOSE_TEXT)
+def test_every_secret_is_made_by_the_lines_that_say_how(tmp_path: Path) -> None:
+    first, *lines, last = re.findall(r"^#   (.*)$", COMPOSE_TEXT, re.MULTILINE)
+    (tmp_path / "docker").mkdir()
 
-    assert made is not None
-    assert set(made[1].split()) == set(COMPOSE["secrets"])
+    subprocess.run(["sh", "-euc", "\n".join((first, *lines))], cwd=tmp_path, check=True)
+
+    made = {path.name: path.read_text().strip() for path in (tmp_path / "docker/secrets").iterdir()}
+    assert last == "docker compose up --detach"
+    assert set(made) == set(COMPOSE["secrets"])
+    assert len(set(made.values())) == len(made)
+    assert min(map(len, made.values())) >= 44
+    Fernet(made["fernet"])
 
 
 def test_the_admins_password_of_mlflow_is_the_servers_and_the_one_shots_alone() -> None:
