@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -65,6 +65,13 @@ class Office:
         self.champion_reward = REWARDS["threatwalk"]
         self.shadow = Shadow(missing="no night has analysed anything yet")
         self.looked: list[str] = []
+
+    @classmethod
+    def founded(cls, folder: Path, empty_store: Path) -> Self:
+        """One that keeps its registry in its own folder."""
+        (folder / "mlflow").mkdir(parents=True)
+        shutil.copy(empty_store, folder / "mlflow" / "mlflow.db")
+        return cls(folder, f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
 
     def run(
         self,
@@ -128,10 +135,7 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path, empty_store: Path) -> Office:
-    folder = tmp_path / "office"
-    (folder / "mlflow").mkdir(parents=True)
-    shutil.copy(empty_store, folder / "mlflow" / "mlflow.db")
-    return Office(folder, f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
+    return Office.founded(tmp_path / "office", empty_store)
 
 
 def test_the_data_contract_of_a_run_is_shown_with_who_answered_for_a_breach(office: Office) -> None:

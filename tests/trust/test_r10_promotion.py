@@ -134,7 +134,7 @@ def looks(folder: Path) -> tuple[list[int], list[int], bool]:
 def offices(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Callable[[str], Path]:  # noqa: F811
     """Folders of installations in which version 1 is champion of two, or version 2 after version 1."""
     folder = tmp_path_factory.mktemp("r10")
-    office = Office(folder / "promote", empty_store)
+    office = Office.founded(folder / "promote", empty_store)
     office.register("run-1")
     office.promote()
     office.register("run-2", REWARDS | {"threatwalk": 0.5}, actions=(1, 4))

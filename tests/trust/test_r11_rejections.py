@@ -41,7 +41,7 @@ class Registered:
 
     def __init__(self, folder: Path, tables: Path) -> None:
         self.folder = folder
-        self.office = Office(folder / "office", tables)
+        self.office = Office.founded(folder / "office", tables)
         self.office.register("run-1")
         self.office.promote()
         rewards = {"threatwalk": 0.6, "playbook": 0.2, "stop": 0.1, "oracle": 0.8}

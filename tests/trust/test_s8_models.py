@@ -224,7 +224,7 @@ def test_the_registry_loads_nothing_that_runs(
         pytest.skip(
             "MLflow's tables take long: in the full form; tests/integration/test_registry.py has one of each kind"
         )
-    office = Office(case.folder / "office", request.getfixturevalue("empty_store"))
+    office = Office.founded(case.folder / "office", request.getfixturevalue("empty_store"))
     office.register("run-1")
     office.promote()
     [folder] = {
