@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from threatwalk.learning.finished import WALKS
 from threatwalk.learning.policy import Policy
 from threatwalk.learning.scored import Scored
 from threatwalk.learning.verdict import table, verdict
+from threatwalk.locked import locked
 from threatwalk.params import Params
 from threatwalk.registry import CHALLENGER, CHAMPION, Registry, Version
 from threatwalk.settings import Settings
@@ -72,13 +73,18 @@ class Promotion:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[tuple[Registry, Ledger]]:
-    """Registry and ledger of this installation; raises StoreError or UnavailableError where one is not there."""
-    ledger = Ledger.open(settings.database)
-    try:
-        yield Registry.open(settings), ledger
-    finally:
-        ledger.close()
+def opened(settings: Settings, *, moving: bool = False) -> Iterator[tuple[Registry, Ledger]]:
+    """Registry and ledger of this installation. Who is `moving` the champion waits for others who are.
+
+    Raises:
+        StoreError, UnavailableError: one of them is not there.
+    """
+    with locked(settings.home / ".promote.lock") if moving else nullcontext():
+        ledger = Ledger.open(settings.database)
+        try:
+            yield Registry.open(settings), ledger
+        finally:
+            ledger.close()
 
 
 def who() -> str:
@@ -137,6 +143,15 @@ def judge(registry: Registry, ledger: Ledger, params: Params, *, rate: Rate, loo
         raise DataError("there is no challenger to judge: run `threatwalk register` first")
     if champion and champion.number == challenger.number:
         reason = f"{champion} is the champion already"
+        return Judgement(champion, challenger, None, reason, reason)
+    said = challenger.tags.get("verdict")
+    if (
+        champion
+        and champion.run_id == challenger.run_id
+        and said
+        and champion.tags.get("promoted_because") == said
+    ):
+        reason = f"{champion} of the same run was promoted in its place: {said}"
         return Judgement(champion, challenger, None, reason, reason)
     winner, reason, tables = _judged(registry, champion, challenger, params, rate, look)
     walks = "There is no champion." if champion is None else f"The champion is {champion}."

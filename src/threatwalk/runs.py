@@ -5,7 +5,6 @@ and holds exactly what its commit says: `git checkout TAG && dvc pull && dvc rep
 """
 
 import configparser
-import fcntl
 import hashlib
 import json
 import os
@@ -14,8 +13,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from typing import Any
 import yaml
 
 from threatwalk.errors import DataError, StoreError, UsageError
+from threatwalk.locked import locked
 from threatwalk.params import load, override
 from threatwalk.settings import Settings
 
@@ -163,7 +163,7 @@ def publish(run: Run, *, project: Path) -> str:
         call(["git", "add", "--force", "dvc.lock", "params.yaml", "data/snapshot.dvc"], folder)
         call(["git", "add", "--force", "data/reports/metrics.json", "data/evaluation/metrics.json"], folder)
         call(["git", "add", "--force", ACCEPTED, MEMORY, "data/contract/contract.json"], folder)
-        with _locked(folder.parent / ".publishing"):
+        with locked(folder.parent / ".publishing"):
             if remote.endswith(".git") and Path(remote).is_absolute() and not Path(remote).exists():
                 call(["git", "init", "--quiet", "--bare", remote], project)
             return _commit(run, remote)
@@ -198,18 +198,9 @@ def _contains(folder: Path, later: str, earlier: str) -> bool:
     return output(["git", "merge-base", "--is-ancestor", earlier, later], folder, missing="no") != "no"
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait for a lock that the machine gives back when its holder dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def alone(run: Run) -> AbstractContextManager[None]:
     """A task that Airflow started twice waits for itself: DVC would refuse the second one."""
-    return _locked(run.folder.with_name(f".{run.name}.lock"))
+    return locked(run.folder.with_name(f".{run.name}.lock"))
 
 
 def call(argv: Sequence[str], folder: Path) -> None:

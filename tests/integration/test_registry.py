@@ -318,6 +318,18 @@ def test_where_no_network_passes_the_best_baseline_becomes_champion(office: Offi
     assert "threatwalk does not pass: -0.050" in first.reason
 
 
+def test_a_repeat_after_the_best_baseline_became_champion_changes_nothing(office: Office) -> None:
+    office.register("run-1", REWARDS | {"threatwalk": -0.2})
+    office.promote()
+    before = office.registry.versions(), office.moves()
+
+    again = office.promote()
+
+    assert (office.registry.versions(), office.moves()) == before
+    assert not again.moved
+    assert "of the same run was promoted in its place" in again.reason
+
+
 def test_a_worse_challenger_leaves_the_champion_where_it_is(office: Office) -> None:
     office.register("run-1")
     office.promote()

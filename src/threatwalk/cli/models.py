@@ -45,7 +45,7 @@ def promote(params: Params, only_judge: bool, judged: str | None, approved_by: s
 
     settings = Settings.from_env()
     look = shadow.of_last_night(settings, params)
-    with promotion.opened(settings) as (registry, ledger):
+    with promotion.opened(settings, moving=True) as (registry, ledger):
         if only_judge:
             found = promotion.judge(registry, ledger, params, rate=promotion.held_out, look=look)
             told = {"move": found.move if found.winner else None, "reason": found.reason}
@@ -145,7 +145,7 @@ def rollback(to: int | None) -> None:
     """Make an earlier version champion again."""
     from threatwalk import promotion
 
-    with promotion.opened(Settings.from_env()) as (registry, ledger):
+    with promotion.opened(Settings.from_env(), moving=True) as (registry, ledger):
         version = promotion.rollback(registry, ledger, to)
     click.echo(f"{version} is champion")
 
