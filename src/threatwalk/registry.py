@@ -12,9 +12,10 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,13 +184,13 @@ class Registry:
 
     def point(self, alias: str, number: int) -> None:
         with self._errors():
-            self._client.set_registered_model_alias(MODEL, alias, str(number))
+            _put(lambda: self._client.set_registered_model_alias(MODEL, alias, str(number)))
 
     def note(self, number: int, **tags: str) -> None:
         """Write tags on a version, for people who look at it in MLflow."""
         with self._errors():
             for name, value in tags.items():
-                self._client.set_model_version_tag(MODEL, str(number), name, value[:4000])
+                _put(partial(self._client.set_model_version_tag, MODEL, str(number), name, value[:4000]))
 
     def describe(self, number: int, text: str) -> None:
         """Markdown, which MLflow shows on the version's page."""
@@ -361,6 +362,20 @@ class Registry:
             "is up, but cannot answer: does it reach its stores, of runs (MLFLOW_STORE) and of artefacts "
             "(MLFLOW_ARTIFACTS)? Its log says why"
         )
+
+
+def _put(put: Callable[[], object]) -> None:
+    """Set a tag or an alias; again where another process set it at the same moment, for MLflow looks first and then inserts."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+
+    for again in (True, True, False):
+        try:
+            put()
+        except MlflowException as err:
+            if not again or "unique" not in str(err).lower():
+                raise
+        else:
+            return
 
 
 def _signed(folder: Path, version: Version) -> None:

@@ -20,7 +20,7 @@ from threatwalk.analysis.shadow import Shadow
 from threatwalk.archive import database
 from threatwalk.archive.ledger import By, Ledger
 from threatwalk.cli.models import model
-from threatwalk.errors import DataError, ModelError, NoChampionError, UnavailableError, UsageError
+from threatwalk.errors import DataError, ModelError, NoChampionError, StoreError, UnavailableError, UsageError
 from threatwalk.learning import scored, stored
 from threatwalk.learning.baselines import Playbook
 from threatwalk.learning.finished import digest
@@ -574,6 +574,31 @@ def test_an_alias_that_a_person_moved_is_taken_and_entered_as_such(office: Offic
     assert office.champion().version.number == 2
     assert office.champion().version.number == 2
     assert office.moves() == [(By.GATE, None, 1, True), (By.HAND, 1, 2, True)]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_tag_that_another_process_sets_at_the_same_moment_is_set_again(
+    office: Office, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    from mlflow.exceptions import MlflowException
+
+    version, client = office.register("run-1"), office.registry._client
+    really, tried = client.set_model_version_tag, []
+
+    def meets_another(*told: Any) -> None:
+        tried.append(told)
+        if len(tried) <= times:
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: model_version_tags.key")
+        really(*told)
+
+    monkeypatch.setattr(client, "set_model_version_tag", meets_another)
+
+    if times == 1:
+        office.registry.note(version.number, verdict="it is better")
+        assert office.registry.versions()[0].tags["verdict"] == "it is better"
+    else:
+        with pytest.raises(StoreError, match="UNIQUE constraint"):
+            office.registry.note(version.number, verdict="it is better")
 
 
 def test_rollback_makes_the_one_before_champion_again(office: Office) -> None:
