@@ -184,10 +184,8 @@ class Rations:
         """What is let out of these rounds: first each source is shared out, then the night among what that let out."""
         questions = [one for each in rounds for one in each.questions]
         bids = [bid for one in questions for bid in one if bid.source != NIGHT]
-        sources = {
-            bid.source: one.left for one in rounds for each in one.questions for bid in each if bid in bids
-        }
-        left = {name: of(name) for name, of in sources.items()}
+        sources = {bid.source: one.left for one in rounds for each in one.questions for bid in each}
+        left = {name: of(name) for name, of in sources.items() if name != NIGHT}
         reserved = {name: self._queued() + self._without(name, bids) for name in left}
         granted = shared(bids, left, reserved)
         nights = [
