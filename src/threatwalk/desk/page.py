@@ -9,7 +9,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
+from types import CodeType
 from typing import Any
 
 import jinja2
@@ -49,10 +51,9 @@ def page(analysis: Analysis, *, author: str, note: str = "") -> str:
     style, script = _asset("page.css"), _asset("page.js")
     first, namers = found_by(analysis)
     lost = losses(analysis)
-    template = _template()
-    template.globals["benign"] = dict(analysis.benign)  # macros see globals only
-    template.globals["beliefs"] = dict(analysis.beliefs)
-    template.globals["doubted"] = dict(analysis.doubted)
+    template = _template(
+        benign=dict(analysis.benign), beliefs=dict(analysis.beliefs), doubted=dict(analysis.doubted)
+    )
     return template.render(
         a=analysis,
         author=author,
@@ -84,7 +85,14 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _template() -> jinja2.Template:
+def _template(**seen_by_macros: object) -> jinja2.Template:
+    """Macros see globals alone: each page has a template of its own, of code that is compiled once."""
+    env, code = _compiled()
+    return jinja2.Template.from_code(env, code, env.make_globals(seen_by_macros))
+
+
+@cache
+def _compiled() -> tuple[jinja2.Environment, CodeType]:
     env = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -97,7 +105,7 @@ def _template() -> jinja2.Template:
         "day": shown_day,
     }
     env.tests["told"] = told
-    return env.from_string(_asset("page.html"))
+    return env, env.compile(_asset("page.html"))
 
 
 def told(question: Question) -> bool:
