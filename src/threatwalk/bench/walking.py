@@ -9,21 +9,21 @@ from time import perf_counter, process_time
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from threatwalk.bench.row import Row, at_least, at_most, over, told
 from threatwalk.learning.compiled import compiled
-from threatwalk.learning.dataset import CITED, KIND_AT, Dataset, Ints, Longs
+from threatwalk.learning.dataset import Dataset, Ints, Longs
 from threatwalk.learning.env import NO_BUDGET, BatchEnv, Ended
 from threatwalk.learning.learn_set import vocabulary_of
 from threatwalk.learning.observe import Lexicon, Walks, observe
+from threatwalk.learning.packed import FOUND, Packed, empty, frozen
 from threatwalk.learning.reward import floor_size
 from threatwalk.learning.rollouts import Starts, size_weights
 from threatwalk.params import Params
 
 STEPS, STEPS_SEEN, OF_GATHER, MEMORY = 1e6, 4e5, 0.7, 5.0
 _CORES = 2
-_SIZE = 512  # walks side by side
+_SIZE = 1024  # walks side by side: fewer, and waking the other core shows
 _COPIES = 100  # of the world in `env_growth`
 _DRAWN = 1 << 16  # wishes and starts that are drawn beforehand
 _BUDGETS = (3, 100)  # lookups, log-uniform: half of the walks have a budget, as in practice
@@ -122,66 +122,80 @@ def env_growth(data: Dataset, params: Params, seconds: float, say: Say) -> Itera
         large = tiled(data, _COPIES)
         walkers = Walkers(large, params, _SIZE)
         shares = []
+        _repeat(lambda: walkers.advance(walkers.wish(walkers.open())), seconds / _ROUNDS)
         for number in range(_ROUNDS // 3):
-            _repeat(lambda: walkers.advance(walkers.wish(walkers.open())), seconds / _ROUNDS)
-            walkers.cpu, recorded = 0.0, []
+            walkers.cpu = 0.0
+            steps = _repeat(lambda: walkers.advance(walkers.wish(walkers.open())), seconds / _ROUNDS)
+            cost, recorded = walkers.cpu / steps, []
             for _ in range(_RECORDED):
                 actions = walkers.wish(walkers.open())
                 recorded.append(_questions(walkers.env, actions))
                 walkers.advance(actions)
             bare = process_time()
             for questions in recorded:
-                gather(large.indptr, large.evidence, *questions)
-            bare = process_time() - bare
-            steps = _RECORDED * len(walkers.env)
-            shares.append(bare / walkers.cpu)
-            say(
-                f"env_growth: {steps / walkers.cpu:,.0f} steps/s, bare {steps / bare:,.0f}, round {number + 1}, {_load()}"
-            )
+                gather(large.packed, *questions)
+            bare = (process_time() - bare) / _RECORDED
+            shares.append(bare / cost)
+            rate, bare_rate = len(walkers.env) / cost, len(walkers.env) / bare
+            say(f"env_growth: {rate:,.0f} steps/s, bare {bare_rate:,.0f}, round {number + 1}, {_load()}")
     held = (psutil.Process().memory_info().rss - before) / 1e9
     yield over(at_least("env_growth", median(shares), "of a bare gather", OF_GATHER), shares)
     yield at_most("env_growth.memory", held, "GB", MEMORY)
 
 
 def tiled(data: Dataset, copies: int) -> Dataset:
-    """So many copies of a dataset beside each other, for walking alone: nothing cited, strings those of one."""
+    """So many copies of a dataset beside each other, for walking alone: nothing cited, strings those of one.
+
+    Where nothing is cited, no evidence of other groups is older: `other_day` may be `first_day`.
+    """
     each = np.arange(copies, dtype=np.int32)
     lengths = np.repeat(np.diff(data.indptr, axis=1), copies, axis=1)
     indptr = np.zeros((len(data.filters), lengths.shape[1] + 1), dtype=np.int64)
     np.cumsum(lengths, axis=1, out=indptr[:, 1:])
     indptr += np.cumsum(np.append(0, indptr[:-1, -1]))[:, None]
-    empty = np.empty(0, dtype=np.int32)
+    edges = len(data.found) * copies
+    days = np.empty(edges, dtype=np.int32)
     large = replace(
         data,
         kind=np.repeat(data.kind, copies),
         indptr=indptr,
-        found=empty,
-        first_day=empty,
-        first_group=empty,
-        other_day=empty,
+        found=np.empty(0, dtype=np.int32),
+        first_day=days,
+        first_group=np.zeros(edges, dtype=np.int32),  # which is no report's, and takes no memory
+        other_day=days,
         goal_indptr=np.append(0, np.cumsum(np.repeat(data.goal_size, copies))).astype(np.int64),
         goal_found=np.concatenate(
             [(data.goal(g)[None, :] * copies + each[:, None]).ravel() for g in range(len(data.part))]
         ).astype(np.int32),
         part=np.repeat(data.part, copies),
-        group=(data.group[:, None] * copies + each).ravel().astype(np.int32),
+        group=(data.group[:, None] * copies + each + 1).ravel().astype(np.int32),
         day=np.repeat(data.day, copies),
     )
-    evidence = np.empty(len(data.evidence) * copies, dtype=np.int64)
-    _tile(data.indptr, data.evidence, copies, evidence)
-    vars(large)["evidence"] = evidence  # as if it had been asked for
+    packed = empty(len(large.kind), len(data.filters), edges)
+    _tile(data.packed, frozen(data.indptr), frozen(data.first_day), copies, packed, days)
+    vars(large)["packed"] = packed  # as if it had been asked for
     return large
 
 
 @compiled
-def _tile(indptr: Longs, evidence: Longs, copies: int, large: Longs) -> None:
+def _tile(one: Packed, indptr: Longs, first_day: Ints, copies: int, large: Packed, days: Ints) -> None:
+    filters, to = len(indptr), 0
+    for row in range(len(large.answered)):
+        sample, copy = row // copies, row % copies
+        large.answered[row] = one.answered[sample]
+        for f in range(filters):
+            large.lines[row, f] = to
+            for edge in one.edges[one.lines[sample, f] : one.lines[sample, f + 1]]:
+                found = edge & FOUND
+                large.edges[to] = edge - found + found * copies + copy
+                to += 1
+        large.lines[row, filters], large.lines[row, filters + 1] = to, one.lines[sample, filters + 1]
     to = 0
-    for f in range(indptr.shape[0]):
-        for sample in range(indptr.shape[1] - 1):
-            for copy in range(copies):
-                for edge in range(indptr[f, sample], indptr[f, sample + 1]):
-                    found = evidence[edge] & (1 << KIND_AT) - 1
-                    large[to] = (evidence[edge] - found & ~CITED) + found * copies + copy
+    for f in range(filters):
+        for sample in range(len(one.answered)):
+            for _ in range(copies):
+                for day in first_day[indptr[f, sample] : indptr[f, sample + 1]]:
+                    days[to] = day
                     to += 1
 
 
@@ -199,18 +213,17 @@ def _questions(env: BatchEnv, actions: Longs) -> tuple[Longs, Longs, Ints, Longs
 
 
 @compiled
-def gather(
-    indptr: Longs, evidence: Longs, walk: Longs, f: Longs, sample: NDArray[np.int32], room: Longs
-) -> int:
+def gather(packed: Packed, walk: Longs, f: Longs, sample: Ints, room: Longs) -> int:
     """Read every answer of these questions, until a walk has read its `room`."""
     left = room.copy()
     total = 0
     for i in range(len(walk)):
-        low, high = indptr[f[i], sample[i]], indptr[f[i], sample[i] + 1]
-        high = min(high, low + left[walk[i]])
-        left[walk[i]] -= high - low
-        for edge in range(low, high):
-            total += evidence[edge]
+        if packed.answered[sample[i]] >> f[i] & 1:
+            low, high = packed.lines[sample[i], f[i]], packed.lines[sample[i], f[i] + 1]
+            high = min(high, low + left[walk[i]])
+            left[walk[i]] -= high - low
+            for edge in packed.edges[low:high]:
+                total += edge
     return total
 
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,9 @@ from numpy.typing import NDArray
 from threatwalk.errors import DataError
 from threatwalk.sample import Kind, Sample
 
+if TYPE_CHECKING:
+    from threatwalk.learning.packed import Packed
+
 VERSION = 1
 KINDS = tuple(Kind)  # the numbers in `kind`
 PARTS = ("train", "valid", "test")
@@ -38,8 +41,6 @@ ASIDE = len(PARTS)  # the part of a report that is evidence alone
 UNDATED = np.iinfo(np.int32).min
 NEVER = np.iinfo(np.int32).max
 NO_GROUP = -1
-KIND_AT, CITED = 27, 1 << 31  # in `Dataset.evidence`
-_CHUNK = 1 << 20  # edges
 _SOME = 1 << 14  # samples
 
 Ints = NDArray[np.int32]
@@ -182,27 +183,15 @@ class Dataset:
         return np.diff(self.goal_indptr).astype(np.int32)
 
     @cached_property
-    def evidence(self) -> Longs:
-        """(E,) first_day << 32 | kind << KIND_AT | found of each edge, with `CITED` where it cites any report.
-
-        A walk reads one number where it would read five, which lie far apart. Of evidence that cites
-        nothing no other group can be earlier, so its first day decides alone.
+    def packed(self) -> "Packed":
+        """As walks read it.
 
         Raises:
-            DataError: the dataset has too many samples to number them so.
+            DataError: the dataset is too large to be packed.
         """
-        if len(self.kind) > 1 << KIND_AT:
-            raise DataError(
-                f"{len(self.kind):,} samples are more than {1 << KIND_AT:,}: compile fewer reports"
-            )
-        packed = np.empty(len(self.found), dtype=np.int64)
-        for start in range(0, len(packed), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            np.left_shift(self.first_day[part], 32, out=packed[part], dtype=np.int64)
-            packed[part] |= self.found[part]
-            packed[part] |= self.kind[self.found[part]].astype(np.int64) << KIND_AT
-            packed[part] |= np.where(self.first_group[part] == NO_GROUP, 0, CITED)
-        return packed
+        from threatwalk.learning.packed import packed  # noqa: PLC0415 - compiled, which only walks need
+
+        return packed(self)
 
     @cached_property
     def goal_keys(self) -> Longs:

@@ -10,6 +10,7 @@ The loops are those of `stepping`, compiled; walks are independent, so threads s
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,7 @@ class BatchEnv:
         self.level: NDArray[np.float64] = np.zeros(size)
         self.ended: NDArray[np.uint8] = np.full(size, Ended.POLICY, dtype=np.uint8)
         self.graph = stepping.Graph.of(data)
+        self._scratch = list[stepping.Scratch]()  # of threads that are not stepping
         self._rules = stepping.Rules(
             steps=walk.steps,
             in_turn=walk.combine is Combine.IN_TURN,
@@ -109,6 +111,11 @@ class BatchEnv:
 
     def __len__(self) -> int:
         return len(self.count)
+
+    @cached_property
+    def marks(self) -> NDArray[np.uint32]:
+        """(N,) A 0 beside every sample of the dataset, for who marks some and takes the marks off again."""
+        return np.zeros(len(self.data.kind), dtype=np.uint32)
 
     def running(self) -> Longs:
         """The walks that have not ended."""
@@ -141,14 +148,18 @@ class BatchEnv:
         )
 
         def advance(begin: int, end: int) -> tuple[int, int, int]:
-            halt, room = stepping.step(self.graph, self._rules, self.state(), rows, actions, done, begin, end)
-            return halt, end, room
+            scratch = self._scratch.pop() if self._scratch else stepping.Scratch.of(self.graph)
+            halt, width, room = stepping.step(
+                self.graph, self._rules, self.state(), rows, actions, done, scratch, begin, end
+            )
+            self._scratch.append(scratch.widened(room))
+            return halt, end, width
 
         parts = ranges(n)
         while parts:
             halts = [halt for halt in side_by_side(advance, parts) if halt[0] != stepping.DONE]
             parts = [(begin, end) for begin, end, _ in halts]
-            self._grow(max((room for *_, room in halts), default=0))
+            self._grow(max((width for *_, width in halts), default=0))
         return Transition(rows, done.reward, done.added, done.lookups, self.ended[rows])
 
     def newest(self, rows: NDArray[np.integer]) -> tuple[Longs, Ints]:

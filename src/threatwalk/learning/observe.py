@@ -94,10 +94,19 @@ class Lexicon:
         return cls(kinds, indptr, np.concatenate([*columns, *parts]))
 
     @cached_property
-    def narrow(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Ints, NDArray[np.int32]]:
-        """Kinds, groups, indptr and columns in few bytes: what the loops read all the time stays in the cache."""
-        kinds = self.kinds.astype(np.uint8)
-        return kinds, _GROUP_OF_KIND[self.kinds].astype(np.uint8), self.indptr, self.columns.astype(np.int32)
+    def narrow(self) -> pooling.Words:
+        """The same in few bytes: what the loops read all the time stays in the cache."""
+        return pooling.Words(
+            kind=self.kinds.astype(np.uint8),
+            group=_GROUP_OF_KIND[self.kinds].astype(np.uint8),
+            indptr=_narrow(self.indptr),
+            columns=_narrow(self.columns),
+        )
+
+
+def _narrow(numbers: Ints) -> NDArray[np.unsignedinteger]:
+    most = int(numbers.max(initial=0))
+    return numbers.astype(np.uint16 if most < 1 << 16 else np.uint32 if most < 1 << 32 else np.uint64)
 
 
 @dataclass(frozen=True)
@@ -233,14 +242,16 @@ def observe(walks: Walks, lexicon: Lexicon, vocabulary: Vocabulary) -> Observati
     start, length = np.empty((rows, POOLS), dtype=np.int64), np.empty((rows, POOLS), dtype=np.int64)
     counts = np.empty((rows, counts_width(filters)), dtype=np.float32)
     mask = np.empty(rows, dtype=np.int64)
-    words = pooling.Words(*lexicon.narrow, vocabulary.groups.astype(np.int32))
+    of_word = vocabulary.groups.astype(np.int32)
     seen = pooling.Seen(
         walks.ids, walks.start, walks.size, walks.new, walks.watermarks, walks.pending, walks.step,
         walks.budget, walks.mask,
     )  # fmt: skip
 
     def look(begin: int, end: int) -> Pools:
-        told = pooling.observe(seen, words, LOOK, _LOGS, ENDLESS, start, length, counts, mask, begin, end)
+        told = pooling.observe(
+            seen, lexicon.narrow, of_word, LOOK, _LOGS, ENDLESS, start, length, counts, mask, begin, end
+        )
         return Pools(*told, start[begin:end], length[begin:end])
 
     parts = side_by_side(look, ranges(rows))

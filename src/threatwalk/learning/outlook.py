@@ -7,26 +7,29 @@ least one filter of A would add, which is all of them less those that only filte
 one sum over subsets gives it for all 2^F mappings. The loops are compiled, one walk after the other.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
 from threatwalk.learning.compiled import compiled
-from threatwalk.learning.dataset import CITED, KIND_AT, Bools, Ints, Longs
+from threatwalk.learning.dataset import NEVER, Bools, Ints, Longs
 from threatwalk.learning.env import BatchEnv
+from threatwalk.learning.packed import FOUND
 from threatwalk.learning.reward import floor_size
-from threatwalk.learning.stepping import Graph, State
+from threatwalk.learning.stepping import Graph, State, passes
 
 Floats = NDArray[np.float32]
+Marks = NDArray[np.uint32]
 
-_GOAL, _HELD = 1 << 62, 1 << 61  # of a sample in the table, beside the bits of the filters that would add it
+# in a mark, beside the bits of the filters that would add the sample
+_GOAL, _HELD = np.uint32(1 << 31), np.uint32(1 << 30)
 
 
 def gains(env: BatchEnv, rows: Longs) -> Floats:
     """The rise of the clipped eq. (4) for every mapping, asked in parallel.  (n, 2^F)"""
     rise = np.zeros((len(rows), 1 << env.filters), dtype=np.float32)
-    _gains(env.graph, env.state(), env.reward.excess_weight, env.audit, rows, _most(env, rows), rise)
+    _gains(
+        env.graph, env.state(), env.reward.excess_weight, env.audit, rows, _most(env, rows), env.marks, rise
+    )
     return rise
 
 
@@ -34,7 +37,17 @@ def gains_of(env: BatchEnv, rows: Longs, actions: Longs) -> Floats:
     """The same for some mappings only: (A,), or (n, A) others in each state -> (n, A)"""
     each = _each(actions, rows)
     rise = np.zeros(each.shape, dtype=np.float32)
-    _gains_of(env.graph, env.state(), env.reward.excess_weight, env.audit, rows, _most(env, rows), each, rise)
+    _gains_of(
+        env.graph,
+        env.state(),
+        env.reward.excess_weight,
+        env.audit,
+        rows,
+        _most(env, rows),
+        env.marks,
+        each,
+        rise,
+    )
     return rise
 
 
@@ -81,40 +94,37 @@ def _affordable(state: State, rows: Longs, actions: Ints, within: Bools) -> None
 
 @compiled
 def _effort(graph: Graph, state: State, rows: Longs) -> Longs:
+    answered, lines, _ = graph.packed
+    order, size, watermarks = state.order, state.size, state.watermark
     pivots = np.zeros(len(rows), np.int64)
     for i in range(len(rows)):
-        walk = rows[i]
-        for f in range(state.pending.shape[1]):
-            if state.pending[walk, f] > 0:
-                for at in range(state.watermark[walk, f], state.size[walk]):
-                    sample = state.order[walk, at]
-                    if graph.accepts[f, graph.kind[sample]]:
-                        pivots[i] += graph.indptr[f, sample + 1] - graph.indptr[f, sample]
+        watermark, so_far = watermarks[rows[i]], 0
+        for at in range(watermark.min(), size[rows[i]]):
+            sample = np.uint32(order[rows[i], at])
+            if answered[sample] != 0:
+                for f in range(len(watermark)):
+                    so_far += (lines[sample, f + 1] - lines[sample, f]) * (watermark[f] <= at)
+        pivots[i] = so_far
     return pivots
-
-
-class Table(NamedTuple):
-    """The samples that a state's filters would add, for one state after the other: open addressing in the first slots.
-
-    names: stamp << 32 | sample; those of other stamps count as empty, so that nothing is cleared.
-    """
-
-    names: Longs
-    marks: Longs
 
 
 @compiled
 def _gains(
-    graph: Graph, state: State, excess: float, audit: bool, rows: Longs, most: Longs, rise: Floats
+    graph: Graph,
+    state: State,
+    excess: float,
+    audit: bool,
+    rows: Longs,
+    most: Longs,
+    marks: Marks,
+    rise: Floats,
 ) -> None:
     filters, last = state.pending.shape[1], rise.shape[1] - 1
     inside = np.zeros(last + 1, np.float32)  # [a]: the weight that only filters of a would add
     every = np.arange(last + 1).astype(np.int32)
-    bits = _bits(graph, state, rows, most)
-    table = _table(bits)
     for i in range(len(rows)):
         inside[:] = 0
-        new, floods = _found(graph, state, audit, rows[i], most[i], bits[i], i + 1, table)
+        new, floods = _found(graph, state, audit, rows[i], most[i], marks)
         for mark in new:
             inside[mark & ~_GOAL] += 1.0 if mark & _GOAL else -excess
         for f in range(filters):
@@ -135,13 +145,12 @@ def _gains_of(
     audit: bool,
     rows: Longs,
     most: Longs,
+    marks: Marks,
     actions: Ints,
     rise: Floats,
 ) -> None:
-    bits = _bits(graph, state, rows, most)
-    table = _table(bits)
     for i in range(len(rows)):
-        new, floods = _found(graph, state, audit, rows[i], most[i], bits[i], i + 1, table)
+        new, floods = _found(graph, state, audit, rows[i], most[i], marks)
         worth = np.float32(0)
         for k in range(len(new)):
             worth += np.float32(1.0 if new[k] & _GOAL else -excess)
@@ -155,86 +164,113 @@ def _gains_of(
 
 
 @compiled
-def _bits(graph: Graph, state: State, rows: Longs, most: Longs) -> Longs:
-    """How many bits number the slots of each state's table, twice as large as what it may have to hold."""
-    pivots, bits = _effort(graph, state, rows), np.full(len(rows), 6)
-    for i in range(len(rows)):
-        goal = state.goal[rows[i]]
-        size = graph.goal_indptr[goal + 1] - graph.goal_indptr[goal]
-        read = min(pivots[i], state.pending.shape[1] * (most[i] + 1))
-        while 1 << bits[i] < 2 * (size + state.size[rows[i]] + read):
-            bits[i] += 1
-    return bits
-
-
-@compiled
-def _table(bits: Longs) -> Table:
-    """With room for the largest state."""
-    size = 1 << bits.max() if len(bits) else 1
-    return Table(np.zeros(size, np.int64), np.empty(size, np.int64))
-
-
-@compiled
-def _found(
-    graph: Graph, state: State, audit: bool, walk: int, most: int, bits: int, stamp: int, table: Table
-) -> tuple[Longs, int]:
+def _found(graph: Graph, state: State, audit: bool, walk: int, most: int, marks: Marks) -> tuple[Marks, int]:
     """Of every sample that a filter would add: the bits of those filters, and whether the goal holds it.
 
     And the filters that flood, as bits: each by itself would make the set so large that r = -1 whatever else
-    is in it, so they are not read to the end.
+    is in it, so they are not read to the end. `marks` are 0 before and after.
     """
-    names, marks = table
+    answered, lines, edges = graph.packed
     goal, held, count, floods = state.goal[walk], state.size[walk], 0, 0
-    goal_low, goal_high = graph.goal_indptr[goal], graph.goal_indptr[goal + 1]
-    new = np.empty(1 << bits, np.int64)  # slots
-    group, day = graph.group[goal], graph.day[goal]
-    for at in range(goal_low, goal_high):
-        name = stamp << 32 | graph.goal_found[at]
-        slot = _slot(names, bits, name)
-        names[slot], marks[slot] = name, _GOAL
-    for at in range(held):
-        name = stamp << 32 | state.order[walk, at]
-        slot = _slot(names, bits, name)
-        names[slot], marks[slot] = name, _HELD
-    for f in range(state.pending.shape[1]):
+    mine, watermark, pending = state.order[walk, :held], state.watermark[walk], state.pending[walk]
+    group, today = graph.group[goal], graph.day[goal] if audit else NEVER
+    goals = graph.goal_found[graph.goal_indptr[goal] : graph.goal_indptr[goal + 1]]
+    for sample in goals:
+        marks[np.uint32(sample)] = _GOAL
+    for sample in mine:
+        marks[np.uint32(sample)] = _HELD
+    limit = most + 1 - held
+    new = np.empty(min(len(pending) * limit, len(marks)) + 1, np.uint32)
+    for f in range(len(pending)):
+        if pending[f] == 0:
+            continue
         own = 0
-        for at in range(state.watermark[walk, f] if state.pending[walk, f] > 0 else held, held):
-            sample = state.order[walk, at]
-            if not graph.accepts[f, graph.kind[sample]]:
+        for one in mine[watermark[f] :]:
+            sample = np.uint32(one)
+            if not answered[sample] >> f & 1:
                 continue
-            for edge in range(graph.indptr[f, sample], graph.indptr[f, sample + 1]):
-                known = graph.evidence[edge]
-                if audit:
-                    passes = known >> 32 <= day
-                    if known & CITED:
-                        passes = passes and graph.first_group[edge] != group
-                        passes = passes or graph.other_day[edge] <= day
-                    if not passes:
-                        continue
-                name = stamp << 32 | known & (1 << KIND_AT) - 1
-                slot = _slot(names, bits, name)
-                if names[slot] != name:
-                    names[slot], marks[slot] = name, 0
-                if marks[slot] == 0 or marks[slot] == _GOAL:
-                    new[count] = slot
-                    count += 1
-                own += marks[slot] & (_HELD | 1 << f) == 0
-                marks[slot] |= 1 << f
-                if held + own > most:
-                    break
-            if held + own > most:
+            low, high = lines[sample, f], lines[sample, f + 1]
+            if lines[sample, len(pending) + 1] <= today:
+                own, count = _follow(marks, new, np.uint32(1 << f), edges, low, high, limit, own, count)
+            else:
+                own, count = _follow_audited(
+                    marks, new, np.uint32(1 << f), edges, low, high, limit, own, count,
+                    graph.first_day, graph.first_group, graph.other_day, graph.indptr[f, sample], today, group,
+                )  # fmt: skip
+            if own == limit:
                 floods |= 1 << f
                 break
-    return marks[new[:count]], floods
+    for at in range(count):
+        sample = new[at]
+        new[at], marks[sample] = marks[sample], 0
+    for sample in goals:
+        marks[np.uint32(sample)] = 0
+    for sample in mine:
+        marks[np.uint32(sample)] = 0
+    return new[:count], floods
 
 
 @compiled
-def _slot(names: Longs, bits: int, name: int) -> int:
-    """Where a sample stands, or belongs."""
-    at = ((name & 0xFFFFFFFF) * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - bits)
-    while names[at] >> 32 == name >> 32 and names[at] != name:
-        at = at + 1 & (1 << bits) - 1
-    return at
+def _follow(
+    marks: Marks,
+    new: Marks,
+    f: np.uint32,
+    edges: NDArray[np.uint32],
+    low: int,
+    high: int,
+    limit: int,
+    own: int,
+    count: int,
+) -> tuple[int, int]:
+    """Mark what edges[low:high] of filter f lead to, until it would add `limit` by itself.
+
+    -> how many it would add, and how many samples stand in `new`.
+    """
+    while low < high and own < limit:
+        end = min(high, low + limit - own)
+        for at in range(low, end):
+            fresh, first = _meet(marks, new, f, edges[np.uint64(at)], count)
+            own += fresh
+            count += first
+        low = end
+    return own, count
+
+
+@compiled
+def _follow_audited(
+    marks: Marks,
+    new: Marks,
+    f: np.uint32,
+    edges: NDArray[np.uint32],
+    low: int,
+    high: int,
+    limit: int,
+    own: int,
+    count: int,
+    first_day: Ints,
+    first_group: Ints,
+    other_day: Ints,
+    place: int,
+    today: int,
+    group: int,
+) -> tuple[int, int]:
+    """`_follow` of those edges alone that pass the audit; the first one stands at `place` of the dataset."""
+    for at in range(low, high):
+        if own < limit and passes(first_day, first_group, other_day, place + at - low, today, group):
+            fresh, first = _meet(marks, new, f, edges[np.uint64(at)], count)
+            own += fresh
+            count += first
+    return own, count
+
+
+@compiled
+def _meet(marks: Marks, new: Marks, f: np.uint32, edge: np.uint32, count: int) -> tuple[bool, bool]:
+    """Mark what an edge of filter f leads to: whether it would add it, and whether no filter before did."""
+    sample = edge & FOUND
+    mark = marks[sample]
+    new[count] = sample
+    marks[sample] = mark | f
+    return mark & (_HELD | f) == 0, mark & ~_GOAL == 0
 
 
 @compiled

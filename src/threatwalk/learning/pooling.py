@@ -17,15 +17,12 @@ _HEAD, _WHOLE, _NEWEST = 0, 1, 2  # the pools
 
 
 class Words(NamedTuple):
-    """Sample i is of group group[i] and kind kind[i] and has the words columns[indptr[i]:indptr[i + 1]];
-    word w is of group of_word[w].
-    """
+    """Sample i is of group group[i] and kind kind[i] and has the words columns[indptr[i]:indptr[i + 1]]."""
 
     kind: NDArray[np.uint8]
     group: NDArray[np.uint8]
-    indptr: Ints
-    columns: Small
-    of_word: Small
+    indptr: NDArray[np.unsignedinteger]
+    columns: NDArray[np.unsignedinteger]
 
 
 class Seen(NamedTuple):
@@ -46,6 +43,7 @@ class Seen(NamedTuple):
 def observe(
     walks: Seen,
     words: Words,
+    of_word: Small,
     look: tuple[int, int, int],
     logs: NDArray[np.float64],
     endless: float,
@@ -56,12 +54,14 @@ def observe(
     begin: int,
     end: int,
 ) -> tuple[Small, Floats]:
-    """Rows begin to end of counts (B, C) and mask (B,), and the words of their pools. logs: log(1 + n) of small n.
+    """Rows begin to end of counts (B, C) and mask (B,), and the words of their pools; word w is of group of_word[w].
+
+    logs: log(1 + n) of small n.
 
     -> words (n,) and their shares (n,): those of a pool begin at start_of (B, 3) and are length (B, 3) many.
     """
     ids, start, size, new, watermarks, pending, step, budget, allowed = walks
-    kind, group, indptr, columns, of_word = words
+    kind, group, indptr, columns = words
     kinds, filters = (counts.shape[1] - 3 * pending.shape[1] - 5) // 3, pending.shape[1]
     carried = np.zeros(len(of_word), np.int32)  # by how many samples of a pool, each word
     met = np.empty(len(of_word) + 1, np.int32)  # the words that are
@@ -94,10 +94,10 @@ def observe(
 
         by_kind[:] = 0
         by_kind[0, kind[ids[first]]] = 1
-        for at in range(first, last):
-            by_kind[1, kind[ids[at]]] += 1
-        for at in range(fresh, last):
-            by_kind[2, kind[ids[at]]] += 1
+        for sample in ids[first:last]:
+            by_kind[1, kind[np.uint32(sample)]] += 1
+        for sample in ids[fresh:last]:
+            by_kind[2, kind[np.uint32(sample)]] += 1
         for pool in range(3):
             for k in range(kinds):
                 counts[b, pool * kinds + k] = _log(by_kind[pool, k], logs)
@@ -131,8 +131,8 @@ def _read(
     last: int,
     stride: int,
     group: NDArray[np.uint8],
-    indptr: Ints,
-    columns: Small,
+    indptr: NDArray[np.unsignedinteger],
+    columns: NDArray[np.unsignedinteger],
     members: Small,
     carried: Small,
     met: Small,
@@ -143,7 +143,7 @@ def _read(
         ahead = at + _AHEAD * stride
         if ahead < last:
             prefetch(columns, indptr[ids[ahead]])
-        sample = ids[at]
+        sample = np.uint32(ids[at])
         members[group[sample]] += 1
         for place in range(indptr[sample], indptr[sample + 1]):
             word = columns[place]

@@ -1,31 +1,31 @@
-"""One step of one walk, equations (1) to (4), as compiled loops over the sparse graph.
+"""One step of one walk, equations (1) to (4), as compiled loops over the packed graph.
 
-A walk is a row of each array of `State`. Its set is `order`, a list; for the time of a turn it is
-also a table of marks, so that one look says whether a found sample is held, and whether it is of the goal.
+A walk is a row of each array of `State`. Its set is `order`, a list; while its answers are read it is also marks
+beside every sample of the dataset, so that one look says whether what is found is held, and whether it is of the goal.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from threatwalk.learning.compiled import compiled, prefetch
-from threatwalk.learning.dataset import CITED, KIND_AT, Dataset, Ints, Longs
+from threatwalk.learning.dataset import NEVER, Dataset, Ints, Longs
+from threatwalk.learning.packed import FOUND, KIND_AT, Packed, frozen
 from threatwalk.learning.policy import STOP
-
-N = TypeVar("N", bound=np.generic)
 
 NO_BUDGET = np.iinfo(np.int32).max
 DONE = -1  # of `step`: every walk has stepped
-_HELD = 1  # in a mark
-_KINDS = (CITED >> KIND_AT) - 1  # the most that evidence can tell
+_KINDS = 1 << 32 - KIND_AT  # the most that an edge can tell
+_GOAL, _HELD = 1, 2  # in a mark: two bits, those of four samples in a byte
 
 
 class Graph(NamedTuple):
-    """What a dataset knows, read-only; see `dataset`."""
+    """What a dataset knows, read-only; see `dataset` and `packed`."""
 
+    packed: Packed
     indptr: Longs
-    evidence: Longs
+    first_day: Ints
     first_group: Ints
     other_day: Ints
     kind: NDArray[np.uint8]
@@ -36,18 +36,23 @@ class Graph(NamedTuple):
     day: Ints
 
     @classmethod
-    def of(cls, data: Dataset) -> "Graph":
+    def of(cls, data: Dataset) -> Self:
         return cls(
-            indptr=_frozen(data.indptr),
-            evidence=_frozen(data.evidence),
-            first_group=_frozen(data.first_group),
-            other_day=_frozen(data.other_day),
-            kind=_frozen(data.kind),
-            accepts=_frozen(data.accepts.astype(np.int32)),
-            goal_indptr=_frozen(data.goal_indptr),
-            goal_found=_frozen(data.goal_found),
-            group=_frozen(data.group),
-            day=_frozen(data.day),
+            packed=Packed(
+                answered=frozen(data.packed.answered),
+                lines=frozen(data.packed.lines),
+                edges=frozen(data.packed.edges),
+            ),
+            indptr=frozen(data.indptr),
+            first_day=frozen(data.first_day),
+            first_group=frozen(data.first_group),
+            other_day=frozen(data.other_day),
+            kind=frozen(data.kind),
+            accepts=frozen(data.accepts.astype(np.int32)),
+            goal_indptr=frozen(data.goal_indptr),
+            goal_found=frozen(data.goal_found),
+            group=frozen(data.group),
+            day=frozen(data.day),
         )
 
 
@@ -90,11 +95,32 @@ class Done(NamedTuple):
     lookups: Longs
 
 
-def _frozen(array: NDArray[N]) -> NDArray[N]:
-    """Mapped from a file or made in memory, an array is of one type: the loops are compiled once."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+class Scratch(NamedTuple):
+    """What one thread writes on; between steps every mark is 0, and `by_kind` too.
+
+    asks: filter and sample of the questions of a turn, found: the samples that they lead to; equally long.
+    """
+
+    marks: NDArray[np.uint8]
+    asks: Longs
+    found: Ints
+    by_kind: Longs
+
+    @classmethod
+    def of(cls, graph: Graph, room: int = 1024) -> Self:
+        marks = np.zeros(len(graph.kind) // 4 + 1, dtype=np.uint8)
+        return cls(marks, *_lists(room), np.zeros(_KINDS, dtype=np.int64))
+
+    def widened(self, room: int) -> Self:
+        """The same with room for so many questions and samples at least."""
+        if room <= len(self.asks):
+            return self
+        asks, found = _lists(2 * room)
+        return self._replace(asks=asks, found=found)
+
+
+def _lists(room: int) -> tuple[Longs, Ints]:
+    return np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int32)
 
 
 @compiled
@@ -129,92 +155,83 @@ def reset(
 
 @compiled
 def step(
-    graph: Graph, rules: Rules, state: State, rows: Longs, actions: Longs, done: Done, begin: int, end: int
-) -> tuple[int, int]:
-    """Eq. (1) for rows[begin:end]. A walk whose set outgrows `order` halts the loop before that turn:
+    graph: Graph,
+    rules: Rules,
+    state: State,
+    rows: Longs,
+    actions: Longs,
+    done: Done,
+    scratch: Scratch,
+    begin: int,
+    end: int,
+) -> tuple[int, int, int]:
+    """Eq. (1) for rows[begin:end]. A walk that needs more room halts the loop before that turn:
 
-    -> (its index, the room that it needs), to be called again from there with wider rows; else (DONE, 0).
+    -> (its index, how wide `order` must be, how long the lists of `scratch`; 0: as they are), to be called again
+    from there; else (DONE, 0, 0).
     """
-    indptr, evidence, first_group, other_day, kind, accepts, goal_indptr, goal_found, group, day = graph
+    answered, lines, edges = graph.packed
+    first_day, first_group, other_day = graph.first_day, graph.first_group, graph.other_day
+    kind, accepts, indptr = graph.kind, graph.accepts, graph.indptr
+    goal_indptr, goal_found, group, day = graph.goal_indptr, graph.goal_found, graph.group, graph.day
     order, size, watermark, pending, goal, steps, new, lookups, budget_left, hits, level, ended = state
     todo, reward, added_in_step, asked_in_step = done  # taken apart once: each access counts references
+    marks, asks, found, by_kind = scratch
     filters, kinds = accepts.shape
-    lows, highs, found = np.empty(256, np.int64), np.empty(256, np.int64), np.empty(256, np.int32)
-    table, stamp = np.zeros(64, np.int64), 0
-    by_kind = np.zeros(_KINDS + 1, np.int32)
     for i in range(begin, end):
         walk = rows[i]
-        aim, audit_group, audit_day = goal[walk], group[goal[walk]], day[goal[walk]]
-        goal_low, goal_high = goal_indptr[aim], goal_indptr[aim + 1]
+        aim = goal[walk]
+        goals = goal_found[goal_indptr[aim] : goal_indptr[aim + 1]]
         most = len(kind)
         if rules.cut:
-            most = min(most, int(_floor_size(goal_high - goal_low, rules.excess_weight)))
+            most = min(most, int(_floor_size(len(goals), rules.excess_weight)))
         while todo[i] != 0:
             # eq. (2): all filters see the same set; eq. (3): each sees what the ones before it added
             turn = todo[i] & -todo[i] if rules.in_turn else todo[i]
             held = size[walk]
-
-            # the questions: filters by id, each about the samples that it was not offered
-            questions = 0
+            mine = order[walk, :held]
+            asked = 0
             for f in range(filters):
-                questions += pending[walk, f] if turn >> f & 1 else 0
-            questions = min(questions, budget_left[walk])
-            if questions > len(lows):
-                lows, highs = np.empty(2 * questions, np.int64), np.empty(2 * questions, np.int64)
-            asked, answers = 0, 0
-            for f in range(filters):
-                if turn >> f & 1 and pending[walk, f] > 0:
-                    for at in range(watermark[walk, f], held):
-                        sample = order[walk, at]
-                        if accepts[f, kind[sample]] and asked < questions:
-                            lows[asked], highs[asked] = indptr[f, sample], indptr[f, sample + 1]
-                            prefetch(evidence, lows[asked])
-                            answers += highs[asked] - lows[asked]
-                            asked += 1
-
-            # the set and the goal, as marks; a table is four times as large as what it may have to hold
-            room = min(answers, len(kind), most - held + 1)
-            if room > len(found):
-                found = np.empty(2 * room, np.int32)
-            bits = 6
-            while 1 << bits < 4 * (goal_high - goal_low + held + room):
-                bits += 1
-            if 1 << bits > len(table):
-                table = np.zeros(1 << bits, np.int64)
-            stamp += 1
-            for at in range(goal_low, goal_high):
-                table[_slot(table, bits, stamp, goal_found[at])] = _mark(stamp, goal_found[at])
-            for at in range(held):
-                table[_slot(table, bits, stamp, order[walk, at])] = _mark(stamp, order[walk, at]) | _HELD
+                asked += pending[walk, f] if turn >> f & 1 else 0
+            asked = min(asked, budget_left[walk])
+            if asked > len(asks):
+                return i, 0, asked
+            told, answers = _ask(
+                answered, lines, edges, kind, accepts, mine, watermark[walk], pending[walk], turn, asked, asks
+            )
 
             # the answers: what the audit lets pass and is not held joins the set, first come first
             added = true = 0
-            by_kind[:] = 0
-            for question in range(asked):
-                for edge in range(lows[question], highs[question]):
-                    known = evidence[edge]
-                    if rules.audit:
-                        passes = known >> 32 <= audit_day
-                        if known & CITED:  # rarely: the other arrays lie far apart
-                            passes = passes and first_group[edge] != audit_group
-                            passes = passes or other_day[edge] <= audit_day
-                        if not passes:
-                            continue
-                    sample = known & (1 << KIND_AT) - 1
-                    slot = _slot(table, bits, stamp, sample)
-                    mark = _mark(stamp, sample)
-                    fresh = table[slot] != mark | _HELD
-                    by_kind[known >> KIND_AT & _KINDS] += fresh
-                    true += table[slot] == mark
-                    table[slot] = mark | _HELD
-                    found[added] = sample
-                    added += fresh
-                    if held + added > most:
+            if told > 0:
+                limit = most + 1 - held
+                if min(answers, limit) > len(found):
+                    return i, 0, min(answers, limit)
+                for sample in goals:
+                    _mark(marks, sample, _GOAL)
+                for sample in mine:
+                    _mark(marks, sample, _HELD)
+                today = day[aim] if rules.audit else NEVER
+                for question in asks[:told]:
+                    sample, f = question >> 6, question & 63
+                    low, high = lines[sample, f], lines[sample, f + 1]
+                    if lines[sample, filters + 1] <= today:
+                        added, true = _read(edges, low, high, limit, marks, found, by_kind, added, true)
+                    else:
+                        added, true = _audited(
+                            edges, low, high, limit, marks, found, by_kind, added, true,
+                            first_day, first_group, other_day, indptr[f, sample], today, group[aim],
+                        )  # fmt: skip
+                    if added == limit:
                         break
-                if held + added > most:
-                    break
-            if held + added > order.shape[1]:
-                return i, held + added
+                for sample in goals:
+                    _forget(marks, sample)
+                for sample in mine:
+                    _forget(marks, sample)
+                for sample in found[:added]:
+                    _forget(marks, sample)
+                if held + added > order.shape[1]:
+                    by_kind[:] = 0
+                    return i, held + added, 0
 
             # who was asked what, and who can be asked about what is new
             left = asked
@@ -224,13 +241,13 @@ def step(
                     left -= own
                     pending[walk, f] -= own
                     watermark[walk, f] = held
-            for at in range(added):
-                order[walk, held + at] = found[at]
-            for f in range(filters):
-                open_ = 0
-                for k in range(kinds):
-                    open_ += accepts[f, k] * by_kind[k]
-                pending[walk, f] += open_
+            if added > 0:
+                for at in range(added):
+                    order[walk, held + at] = found[at]
+                for f in range(filters):
+                    for k in range(kinds):
+                        pending[walk, f] += accepts[f, k] * by_kind[k]
+                by_kind[:] = 0
             size[walk] += added
             hits[walk] += true
             lookups[walk] += asked
@@ -246,41 +263,138 @@ def step(
             continue
         before = level[walk]
         steps[walk] += 1
-        level[walk] = _level(hits[walk], size[walk], goal_high - goal_low, rules.excess_weight)
+        level[walk] = _level(hits[walk], size[walk], len(goals), rules.excess_weight)
         questions = 0
         for f in range(filters):
             questions += pending[walk, f]
         ended[walk] = _ending(
-            rules,
-            level[walk],
-            size[walk],
-            goal_high - goal_low,
-            budget_left[walk],
-            new[walk],
-            steps[walk],
-            questions,
+            rules, level[walk], size[walk], len(goals), budget_left[walk], new[walk], steps[walk], questions
         )
         reward[i] = level[walk] - before if rules.pay_gain else level[walk]
-    return DONE, 0
+    return DONE, 0, 0
 
 
 @compiled
-def _mark(stamp: int, sample: int) -> int:
-    """What a slot holds of a sample: of the goal, unless `_HELD` is added.
+def _ask(
+    answered: Ints,
+    lines: NDArray[np.signedinteger],
+    edges: NDArray[np.uint32],
+    kind: NDArray[np.uint8],
+    accepts: Ints,
+    mine: Ints,
+    watermark: Ints,
+    pending: Ints,
+    turn: int,
+    most: int,
+    asks: Longs,
+) -> tuple[int, int]:
+    """The first `most` questions of a turn: filters by id, each about the samples that it was not offered.
 
-    Marks of other stamps count as empty, so that the table is never cleared.
+    -> how many of them find something, which stand in `asks` as sample << 6 | filter, and how many edges that is.
     """
-    return (stamp << 31 | sample) << 1
+    asked = told = answers = 0
+    for f in range(len(pending)):
+        if turn >> f & 1 and pending[f] > 0:
+            for one in mine[watermark[f] :]:
+                sample = np.uint32(one)
+                if accepts[f, kind[sample]] != 0 and asked < most:
+                    asked += 1
+                    if answered[sample] >> f & 1:
+                        low = lines[sample, f]
+                        prefetch(edges, low)
+                        answers += lines[sample, f + 1] - low
+                        asks[told] = np.int64(sample) << 6 | f
+                        told += 1
+    return told, answers
 
 
 @compiled
-def _slot(table: Longs, bits: int, stamp: int, sample: int) -> int:
-    """Where the mark of a sample stands, or belongs: open addressing in the first 2^bits slots."""
-    last = (1 << bits) - 1
-    at = (sample * 0x9E3779B1 & 0xFFFFFFFF) >> (32 - bits)
-    while table[at] >> 32 == stamp and table[at] >> 1 & CITED - 1 != sample:
-        at = at + 1 & last
-    return at
+def _read(
+    edges: NDArray[np.uint32],
+    low: int,
+    high: int,
+    limit: int,
+    marks: NDArray[np.uint8],
+    found: Ints,
+    by_kind: Longs,
+    added: int,
+    true: int,
+) -> tuple[int, int]:
+    """What edges[low:high] lead to and is not held, from found[added] on, until `limit` were added.
+
+    -> how many are added by now, and how many of them are of the goal.
+    """
+    while low < high and added < limit:
+        end = min(high, low + limit - added)
+        for at in range(low, end):
+            fresh, of_goal = _meet(edges[np.uint64(at)], marks, found, by_kind, added)
+            added += fresh
+            true += of_goal
+        low = end
+    return added, true
+
+
+@compiled
+def _meet(
+    edge: np.uint32, marks: NDArray[np.uint8], found: Ints, by_kind: Longs, added: int
+) -> tuple[int, int]:
+    """Hold what an edge leads to: whether it is new, and whether it is of the goal besides.
+
+    It stands in found[added] in any case: a branch would be guessed wrong too often.
+    """
+    sample = edge & FOUND
+    byte, shift = sample >> np.uint32(2), (sample & np.uint32(3)) << np.uint32(1)
+    four = marks[byte]
+    mark = four >> shift & 3
+    fresh = int(1 - (mark >> 1))
+    by_kind[edge >> np.uint32(KIND_AT)] += fresh
+    marks[byte] = four | _HELD << shift
+    found[added] = sample
+    return fresh, int(mark & fresh)
+
+
+@compiled
+def _audited(
+    edges: NDArray[np.uint32],
+    low: int,
+    high: int,
+    limit: int,
+    marks: NDArray[np.uint8],
+    found: Ints,
+    by_kind: Longs,
+    added: int,
+    true: int,
+    first_day: Ints,
+    first_group: Ints,
+    other_day: Ints,
+    place: int,
+    today: int,
+    group: int,
+) -> tuple[int, int]:
+    """`_read` of those edges alone that pass the audit; the first one stands at `place` of the dataset."""
+    for at in range(low, high):
+        if added < limit and passes(first_day, first_group, other_day, place + at - low, today, group):
+            fresh, of_goal = _meet(edges[np.uint64(at)], marks, found, by_kind, added)
+            added += fresh
+            true += of_goal
+    return added, true
+
+
+@compiled
+def passes(first_day: Ints, first_group: Ints, other_day: Ints, edge: int, today: int, group: int) -> bool:
+    """The leak audit, `Dataset.valid`: whether the dataset's edge was known by `today`, and apart from `group`."""
+    before: bool = first_day[edge] <= today and first_group[edge] != group
+    return before or bool(other_day[edge] <= today)
+
+
+@compiled
+def _mark(marks: NDArray[np.uint8], sample: int, mark: int) -> None:
+    marks[np.uint32(sample) >> np.uint32(2)] |= mark << ((sample & 3) << 1)
+
+
+@compiled
+def _forget(marks: NDArray[np.uint8], sample: int) -> None:
+    marks[np.uint32(sample) >> np.uint32(2)] = 0
 
 
 @compiled

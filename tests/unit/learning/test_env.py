@@ -323,3 +323,21 @@ def test_spans_are_the_numbers_of_each_range() -> None:
 
     assert owner.tolist() == [0, 0, 2, 2, 2]
     assert number.tolist() == [5, 6, 0, 1, 2]
+
+
+def test_thousands_of_questions_and_answers_of_one_step_find_room(toys: Any) -> None:
+    crowd = [f"domain:x{i}.org" for i in range(3000)]
+    answers = {("a", "domain:h.org"): crowd} | {("b", s): ["domain:h.org", "domain:y.org"] for s in crowd}
+    data = toys.dataset(("a", "b"), answers, [("train", ["domain:h.org", "domain:y.org"])])
+    env = Env(data, walk=toys.params.walk, reward=toys.params.reward, floor=False)
+    head = data.samples.number(parse("domain:h.org"))
+    assert head is not None
+    env.reset(0, head)
+
+    env.step(0b01)
+    view = env.view()
+    assert (len(view.samples), view.lookups) == (3001, 1)
+
+    env.step(0b11)
+    view = env.view()
+    assert (len(view.samples), view.lookups) == (3002, 1 + 3000 + 3001)
