@@ -46,7 +46,10 @@ def packed(data: Dataset) -> Packed:
         raise DataError(f"{len(data.kind):,} samples are more than {1 << KIND_AT:,}: compile fewer reports")
     if len(data.filters) > _FILTERS:
         raise DataError(f"{len(data.filters)} filters are more than {_FILTERS}: compile with fewer")
-    made = empty(len(data.kind), len(data.filters), len(data.found))
+    edges = int(
+        (data.indptr[:, -1] - data.indptr[:, 0]).sum()
+    )  # filters may share theirs (bench/practice.py)
+    made = empty(len(data.kind), len(data.filters), edges)
     _pack(
         frozen(data.indptr),
         frozen(data.found),

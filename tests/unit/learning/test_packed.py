@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,20 @@ def test_the_day_of_a_line_is_the_newest_and_never_where_something_is_cited(smal
         cites = any(small.first_group[e] != NO_GROUP for e in own)
 
         assert not own or of[s] == (NEVER if cites else max(own))
+
+
+def test_filters_that_share_their_edges_have_each_its_own(small: Dataset):
+    shared = replace(
+        small,
+        filters=(*FILTERS, "d"),
+        accepts=np.vstack([small.accepts, small.accepts[:1]]),
+        indptr=np.vstack([small.indptr, small.indptr[:1]]),
+    )
+    _, lines, edges = shared.packed
+
+    assert len(edges) == small.indptr[-1, -1] + small.indptr[0, -1]
+    for s in range(len(small.kind)):
+        assert edges[lines[s, 3] : lines[s, 4]].tolist() == edges[lines[s, 0] : lines[s, 1]].tolist()
 
 
 def test_more_edges_than_32_bits_can_number_are_walked_alike(small: Dataset, toys, monkeypatch):
