@@ -15,7 +15,7 @@ from threatwalk.learning.dataset import NEVER, Bools, Ints, Longs
 from threatwalk.learning.env import BatchEnv
 from threatwalk.learning.packed import FOUND
 from threatwalk.learning.reward import floor_size
-from threatwalk.learning.stepping import Graph, State, passes
+from threatwalk.learning.stepping import Graph, State, audited
 
 Floats = NDArray[np.float32]
 Marks = NDArray[np.uint32]
@@ -193,10 +193,12 @@ def _found(graph: Graph, state: State, audit: bool, walk: int, most: int, marks:
             if lines[sample, len(pending) + 1] <= today:
                 own, count = _follow(marks, new, np.uint32(1 << f), edges, low, high, limit, own, count)
             else:
-                own, count = _follow_audited(
-                    marks, new, np.uint32(1 << f), edges, low, high, limit, own, count,
+                passed = np.empty(high - low, np.uint32)
+                many = audited(
+                    edges, low, high, passed,
                     graph.first_day, graph.first_group, graph.other_day, graph.indptr[f, sample], today, group,
                 )  # fmt: skip
+                own, count = _follow(marks, new, np.uint32(1 << f), passed, 0, many, limit, own, count)
             if own == limit:
                 floods |= 1 << f
                 break
@@ -229,48 +231,14 @@ def _follow(
     while low < high and own < limit:
         end = min(high, low + limit - own)
         for at in range(low, end):
-            fresh, first = _meet(marks, new, f, edges[np.uint64(at)], count)
-            own += fresh
-            count += first
+            sample = edges[np.uint64(at)] & FOUND
+            mark = marks[sample]
+            new[count] = sample
+            marks[sample] = mark | f
+            own += mark & (_HELD | f) == 0
+            count += mark & ~_GOAL == 0
         low = end
     return own, count
-
-
-@compiled
-def _follow_audited(
-    marks: Marks,
-    new: Marks,
-    f: np.uint32,
-    edges: NDArray[np.uint32],
-    low: int,
-    high: int,
-    limit: int,
-    own: int,
-    count: int,
-    first_day: Ints,
-    first_group: Ints,
-    other_day: Ints,
-    place: int,
-    today: int,
-    group: int,
-) -> tuple[int, int]:
-    """`_follow` of those edges alone that pass the audit; the first one stands at `place` of the dataset."""
-    for at in range(low, high):
-        if own < limit and passes(first_day, first_group, other_day, place + at - low, today, group):
-            fresh, first = _meet(marks, new, f, edges[np.uint64(at)], count)
-            own += fresh
-            count += first
-    return own, count
-
-
-@compiled
-def _meet(marks: Marks, new: Marks, f: np.uint32, edge: np.uint32, count: int) -> tuple[bool, bool]:
-    """Mark what an edge of filter f leads to: whether it would add it, and whether no filter before did."""
-    sample = edge & FOUND
-    mark = marks[sample]
-    new[count] = sample
-    marks[sample] = mark | f
-    return mark & (_HELD | f) == 0, mark & ~_GOAL == 0
 
 
 @compiled

@@ -98,12 +98,14 @@ class Done(NamedTuple):
 class Scratch(NamedTuple):
     """What one thread writes on; between steps every mark is 0, and `by_kind` too.
 
-    asks: filter and sample of the questions of a turn, found: the samples that they lead to; equally long.
+    asks: filter and sample of the questions of a turn, found: the samples that they lead to, passed: the edges of one
+    answer that pass the audit; equally long.
     """
 
     marks: NDArray[np.uint8]
     asks: Longs
     found: Ints
+    passed: NDArray[np.uint32]
     by_kind: Longs
 
     @classmethod
@@ -112,15 +114,15 @@ class Scratch(NamedTuple):
         return cls(marks, *_lists(room), np.zeros(_KINDS, dtype=np.int64))
 
     def widened(self, room: int) -> Self:
-        """The same with room for so many questions and samples at least."""
+        """The same with room for so many questions or edges at least."""
         if room <= len(self.asks):
             return self
-        asks, found = _lists(2 * room)
-        return self._replace(asks=asks, found=found)
+        asks, found, passed = _lists(2 * room)
+        return self._replace(asks=asks, found=found, passed=passed)
 
 
-def _lists(room: int) -> tuple[Longs, Ints]:
-    return np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int32)
+def _lists(room: int) -> tuple[Longs, Ints, NDArray[np.uint32]]:
+    return np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.uint32)
 
 
 @compiled
@@ -176,7 +178,7 @@ def step(
     goal_indptr, goal_found, group, day = graph.goal_indptr, graph.goal_found, graph.group, graph.day
     order, size, watermark, pending, goal, steps, new, lookups, budget_left, hits, level, ended = state
     todo, reward, added_in_step, asked_in_step = done  # taken apart once: each access counts references
-    marks, asks, found, by_kind = scratch
+    marks, asks, found, passed, by_kind = scratch
     filters, kinds = accepts.shape
     for i in range(begin, end):
         walk = rows[i]
@@ -204,8 +206,8 @@ def step(
             added = true = 0
             if told > 0:
                 limit = most + 1 - held
-                if min(answers, limit) > len(found):
-                    return i, 0, min(answers, limit)
+                if answers > len(found):
+                    return i, 0, answers
                 for sample in goals:
                     _mark(marks, sample, _GOAL)
                 for sample in mine:
@@ -217,10 +219,11 @@ def step(
                     if lines[sample, filters + 1] <= today:
                         added, true = _read(edges, low, high, limit, marks, found, by_kind, added, true)
                     else:
-                        added, true = _audited(
-                            edges, low, high, limit, marks, found, by_kind, added, true,
+                        count = audited(
+                            edges, low, high, passed,
                             first_day, first_group, other_day, indptr[f, sample], today, group[aim],
                         )  # fmt: skip
+                        added, true = _read(passed, 0, count, limit, marks, found, by_kind, added, true)
                     if added == limit:
                         break
                 for sample in goals:
@@ -327,64 +330,45 @@ def _read(
     while low < high and added < limit:
         end = min(high, low + limit - added)
         for at in range(low, end):
-            fresh, of_goal = _meet(edges[np.uint64(at)], marks, found, by_kind, added)
+            edge = edges[np.uint64(at)]
+            sample = edge & FOUND
+            byte, shift = sample >> np.uint32(2), (sample & np.uint32(3)) << np.uint32(1)
+            four = marks[byte]
+            mark = four >> shift & 3
+            fresh = int(1 - (mark >> 1))
+            true += int(mark & fresh)
+            by_kind[edge >> np.uint32(KIND_AT)] += fresh
+            marks[byte] = four | _HELD << shift
+            found[added] = sample  # in any case: a branch would be guessed wrong too often
             added += fresh
-            true += of_goal
         low = end
     return added, true
 
 
 @compiled
-def _meet(
-    edge: np.uint32, marks: NDArray[np.uint8], found: Ints, by_kind: Longs, added: int
-) -> tuple[int, int]:
-    """Hold what an edge leads to: whether it is new, and whether it is of the goal besides.
-
-    It stands in found[added] in any case: a branch would be guessed wrong too often.
-    """
-    sample = edge & FOUND
-    byte, shift = sample >> np.uint32(2), (sample & np.uint32(3)) << np.uint32(1)
-    four = marks[byte]
-    mark = four >> shift & 3
-    fresh = int(1 - (mark >> 1))
-    by_kind[edge >> np.uint32(KIND_AT)] += fresh
-    marks[byte] = four | _HELD << shift
-    found[added] = sample
-    return fresh, int(mark & fresh)
-
-
-@compiled
-def _audited(
+def audited(
     edges: NDArray[np.uint32],
     low: int,
     high: int,
-    limit: int,
-    marks: NDArray[np.uint8],
-    found: Ints,
-    by_kind: Longs,
-    added: int,
-    true: int,
+    passed: NDArray[np.uint32],
     first_day: Ints,
     first_group: Ints,
     other_day: Ints,
     place: int,
     today: int,
     group: int,
-) -> tuple[int, int]:
-    """`_read` of those edges alone that pass the audit; the first one stands at `place` of the dataset."""
+) -> int:
+    """Those of edges[low:high] that pass the leak audit (`Dataset.valid`), into `passed`; their number.
+
+    The first one stands at `place` of the dataset. It passes if it was known by `today`, and apart from `group`.
+    """
+    count = 0
     for at in range(low, high):
-        if added < limit and passes(first_day, first_group, other_day, place + at - low, today, group):
-            fresh, of_goal = _meet(edges[np.uint64(at)], marks, found, by_kind, added)
-            added += fresh
-            true += of_goal
-    return added, true
-
-
-@compiled
-def passes(first_day: Ints, first_group: Ints, other_day: Ints, edge: int, today: int, group: int) -> bool:
-    """The leak audit, `Dataset.valid`: whether the dataset's edge was known by `today`, and apart from `group`."""
-    before: bool = first_day[edge] <= today and first_group[edge] != group
-    return before or bool(other_day[edge] <= today)
+        passed[count] = edges[np.uint64(at)]
+        before = first_day[place] <= today and first_group[place] != group
+        count += before or other_day[place] <= today
+        place += 1
+    return count
 
 
 @compiled
