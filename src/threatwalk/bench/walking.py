@@ -16,7 +16,7 @@ from threatwalk.learning.dataset import Dataset, Ints, Longs
 from threatwalk.learning.env import NO_BUDGET, BatchEnv, Ended
 from threatwalk.learning.learn_set import vocabulary_of
 from threatwalk.learning.observe import Lexicon, Walks, observe
-from threatwalk.learning.packed import FOUND, Packed, empty, frozen
+from threatwalk.learning.packed import FOUND, Packed, empty, frozen, keep, packed
 from threatwalk.learning.reward import floor_size
 from threatwalk.learning.rollouts import Starts, size_weights
 from threatwalk.params import Params
@@ -133,7 +133,7 @@ def env_growth(data: Dataset, params: Params, seconds: float, say: Say) -> Itera
                 walkers.advance(actions)
             bare = process_time()
             for questions in recorded:
-                gather(large.packed, *questions)
+                gather(packed(large), *questions)
             bare = (process_time() - bare) / _RECORDED
             shares.append(bare / cost)
             rate, bare_rate = len(walkers.env) / cost, len(walkers.env) / bare
@@ -171,9 +171,9 @@ def tiled(data: Dataset, copies: int) -> Dataset:
         group=(data.group[:, None] * copies + each + 1).ravel().astype(np.int32),
         day=np.repeat(data.day, copies),
     )
-    packed = empty(len(large.kind), len(data.filters), edges)
-    _tile(data.packed, frozen(data.indptr), frozen(data.first_day), copies, packed, days)
-    vars(large)["packed"] = packed  # as if it had been asked for
+    made = empty(len(large.kind), len(data.filters), edges)
+    _tile(packed(data), frozen(data.indptr), frozen(data.first_day), copies, made, days)
+    keep(large, made)
     return large
 
 
@@ -213,16 +213,16 @@ def _questions(env: BatchEnv, actions: Longs) -> tuple[Longs, Longs, Ints, Longs
 
 
 @compiled
-def gather(packed: Packed, walk: Longs, f: Longs, sample: Ints, room: Longs) -> int:
+def gather(answers: Packed, walk: Longs, f: Longs, sample: Ints, room: Longs) -> int:
     """Read every answer of these questions, until a walk has read its `room`."""
     left = room.copy()
     total = 0
     for i in range(len(walk)):
-        if packed.answered[sample[i]] >> f[i] & 1:
-            low, high = packed.lines[sample[i], f[i]], packed.lines[sample[i], f[i] + 1]
+        if answers.answered[sample[i]] >> f[i] & 1:
+            low, high = answers.lines[sample[i], f[i]], answers.lines[sample[i], f[i] + 1]
             high = min(high, low + left[walk[i]])
             left[walk[i]] -= high - low
-            for edge in packed.edges[low:high]:
+            for edge in answers.edges[low:high]:
                 total += edge
     return total
 

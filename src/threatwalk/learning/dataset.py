@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +30,6 @@ from numpy.typing import NDArray
 
 from threatwalk.errors import DataError
 from threatwalk.sample import Kind, Sample
-
-if TYPE_CHECKING:
-    from threatwalk.learning.packed import Packed
 
 VERSION = 1
 KINDS = tuple(Kind)  # the numbers in `kind`
@@ -123,7 +120,7 @@ class Found(Sequence[Sample]):
         return (self._samples[i] for i in self.ids.tolist())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Arrays as above. `kind` is the kind of each sample, `accepts` (F, K) what each filter takes.
 
@@ -181,17 +178,6 @@ class Dataset:
     def goal_size(self) -> Ints:
         """(R,) samples of each goal."""
         return np.diff(self.goal_indptr).astype(np.int32)
-
-    @cached_property
-    def packed(self) -> "Packed":
-        """As walks read it.
-
-        Raises:
-            DataError: the dataset is too large to be packed.
-        """
-        from threatwalk.learning.packed import packed  # noqa: PLC0415 - compiled, which only walks need
-
-        return packed(self)
 
     @cached_property
     def goal_keys(self) -> Longs:

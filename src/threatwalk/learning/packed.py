@@ -6,6 +6,7 @@ leak audit may hold something back.
 """
 
 from typing import NamedTuple, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +37,26 @@ class Packed(NamedTuple):
     edges: NDArray[np.uint32]
 
 
+_MADE = WeakKeyDictionary[Dataset, Packed]()
+
+
 def packed(data: Dataset) -> Packed:
-    """A dataset, packed.
+    """A dataset, packed when this is first asked.
 
     Raises:
         DataError: it has too many samples or filters to number them so.
     """
+    if data not in _MADE:
+        keep(data, _packed(data))
+    return _MADE[data]
+
+
+def keep(data: Dataset, made: Packed) -> None:
+    """Let this be its packed form."""
+    _MADE[data] = made
+
+
+def _packed(data: Dataset) -> Packed:
     if len(data.kind) > 1 << KIND_AT:
         raise DataError(f"{len(data.kind):,} samples are more than {1 << KIND_AT:,}: compile fewer reports")
     if len(data.filters) > _FILTERS:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from threatwalk.learning.compiled import compiled, prefetch
 from threatwalk.learning.dataset import NEVER, Dataset, Ints, Longs
-from threatwalk.learning.packed import FOUND, KIND_AT, Packed, frozen
+from threatwalk.learning.packed import FOUND, KIND_AT, Packed, frozen, packed
 from threatwalk.learning.policy import STOP
 
 NO_BUDGET = np.iinfo(np.int32).max
@@ -37,12 +37,9 @@ class Graph(NamedTuple):
 
     @classmethod
     def of(cls, data: Dataset) -> Self:
+        made = packed(data)
         return cls(
-            packed=Packed(
-                answered=frozen(data.packed.answered),
-                lines=frozen(data.packed.lines),
-                edges=frozen(data.packed.edges),
-            ),
+            packed=Packed(frozen(made.answered), frozen(made.lines), frozen(made.edges)),
             indptr=frozen(data.indptr),
             first_day=frozen(data.first_day),
             first_group=frozen(data.first_group),
