@@ -128,6 +128,7 @@ class SetQ:
     pairs: bool
     members: int
     doubt: float
+    unread: float
     exploration: float
 
 

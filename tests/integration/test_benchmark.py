@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from threatwalk.bench.skill import SKILL
 from threatwalk.cli.bench import bench
+from threatwalk.cli.benchmark import study_of
 from threatwalk.cli.stages import evaluate
 from threatwalk.emulator.corpus import generator_hash
 from threatwalk.errors import UsageError
@@ -151,6 +152,9 @@ def test_its_figures_are_rows_of_bench_learning(first: Any, study: Path) -> None
     assert list(rows) == [goal.row for goals in SKILL.values() for goal in goals]
     assert rows["oracle_share_1k"]["value"] is None  # the worlds are of 40 reports
     assert "1,000 reports" in rows["oracle_share_1k"]["unit"]
+    assert rows["oracle_share_10k"]["value"] is None
+    assert "10,000 reports" in rows["oracle_share_10k"]["unit"]
+    assert "profile" in rows["oracle_share_10k"]["unit"]
     stored = json.loads((study / "benchmark.json").read_text("utf-8"))
     assert rows["stop_regret"]["value"] == stored["figures"]["stop_regret"]["value"]
     gain = rows["playbook_gain_5"]
@@ -167,6 +171,15 @@ def test_without_a_benchmark_every_row_says_how_to_make_one(tmp_path: Path) -> N
     for row in map(json.loads, result.stdout.splitlines()):
         assert (row["value"], row["ok"]) == (None, False)
         assert row["unit"] == "not measured: run threatwalk evaluate --benchmark study"
+
+
+def test_worlds_of_another_size_lie_in_a_folder_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("THREATWALK_HOME", str(tmp_path))
+
+    assert study_of(1000) == tmp_path / "benchmark" / "study"
+    assert study_of(10_000) == tmp_path / "benchmark" / "study-10000"
 
 
 @pytest.mark.parametrize("name", ["trails", "nowhere"])

@@ -100,6 +100,7 @@ def quick(how: How) -> How:
         lr=0.003,
         width=64,
         members=2,
+        unread=0.1,
     )
 
 

@@ -91,7 +91,16 @@ def few(params: Params) -> Params:
     Those who choose mappings are many small networks, practise at random, mostly with single filters, and choose what
     none of them doubts: with some hundred states the best of 2,047 mappings is else one of the many that happen to be overrated.
     """
-    mapping = {"length": 2, "passes": 30, "replay": 20, "lr": 0.002, "width": 48, "members": 12, "doubt": 1}
+    mapping = {
+        "length": 2,
+        "passes": 30,
+        "replay": 20,
+        "lr": 0.002,
+        "width": 48,
+        "members": 12,
+        "doubt": 1,
+        "unread": 0.1,
+    }
     return _with(
         params,
         FEW,
@@ -102,7 +111,7 @@ def few(params: Params) -> Params:
 
 def some(params: Params) -> Params:
     """The same for some thousand; mappings are learned from the last of them again."""
-    mapping = {"length": 2, "passes": 8, "replay": 8, "lr": 0.002, "width": 64, "members": 4}
+    mapping = {"length": 2, "passes": 8, "replay": 8, "lr": 0.002, "width": 64, "members": 4, "unread": 0.1}
     return _with(
         params,
         SOME,

@@ -37,7 +37,7 @@ class Bench:
     folder: Path
     sizes: Sequence[int]  # of `scale`
     picture: Path  # of it
-    study: Path  # the table of the study benchmark, if there is one
+    study: Callable[[int], Path]  # where the table of the study benchmark is, by the size of its worlds
     peers: Path
     say: Say
 
@@ -154,13 +154,14 @@ def rows(
     seconds: float,
     sizes: Sequence[int],
     picture: Path,
-    study: Path,
+    study: Callable[[int], Path],
     peers: Path,
     say: Say,
 ) -> Iterator[Row]:
     """The rows of some figures. `reports`: the size of their worlds, by default 1,000; `worlds`: of the study, how
     many are practised in; `seconds`: how long each figure measures; `sizes`: the reports of `scale`, `picture`: where they are drawn;
-    `study`: the table of the study benchmark, from which the figures of `skill` come; `peers`: where Stable-Baselines3 is.
+    `study`: the table of the study benchmark, by the size of its worlds, from which the figures of `skill` come; `peers`:
+    where Stable-Baselines3 is.
     """
     with TemporaryDirectory(prefix="threatwalk-bench-") as name:
         bench = Bench(

@@ -10,6 +10,11 @@ from threatwalk.bench.row import Row, at_least, at_most, missing
 from threatwalk.errors import DataError
 
 RUN = "run threatwalk evaluate --benchmark study"
+SIZE, LARGE = 1000, 10_000  # reports of the study's worlds, and of larger ones
+RUN_LARGE = (
+    """run THREATWALK_SET='{"profile": "large", "train.policies": ["threatwalk"]}' """
+    f"threatwalk evaluate --benchmark study --reports {LARGE}"
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ def _low_end_above(figure: str, value: float, unit: str, goal: float) -> Row:
 _UNSURE = "nothing is believed with 0.9 in some world"
 SKILL: dict[str, tuple[Goal, ...]] = {
     "oracle_share_1k": (Goal("oracle_share_1k", "of the oracle", at_least, 0.85),),
+    "oracle_share_10k": (Goal("oracle_share_10k", "of the oracle", at_least, 0.9),),
     "selective_share": (
         Goal("selective_share", "of the oracle", at_least, 1.0),
         Goal("selective_share_half", "of the oracle", at_least, 0.9),
@@ -49,27 +55,31 @@ SKILL: dict[str, tuple[Goal, ...]] = {
     ),
     "stop_regret": (Goal("stop_regret", "of eq. (4)", at_most, 0.03),),
 }
-_OF_SIZE = {"oracle_share_1k": ("oracle_share", 1000)}  # rows of a figure in worlds of so many reports
+_OF_SIZE = {  # the figure of a row, in worlds of so many reports, and how they are made
+    "oracle_share_1k": ("oracle_share", SIZE, RUN),
+    "oracle_share_10k": ("oracle_share", LARGE, RUN_LARGE),
+}
 
 
-def rows(figure: str, table: Path) -> Iterator[Row]:
-    """The rows of one of SKILL, from the `table` of `threatwalk evaluate --benchmark study`.
+def rows(figure: str, tables: Callable[[int], Path]) -> Iterator[Row]:
+    """The rows of one of SKILL. `tables`: of `threatwalk evaluate --benchmark study`, by the size of its worlds.
 
     Raises:
         DataError: the table is damaged.
     """
-    found = _table(table)
+    _, size, _ = _OF_SIZE.get(figure, (figure, SIZE, RUN))
+    found = _table(tables(size))
     for goal in SKILL[figure]:
         yield _row(goal, found)
 
 
 def _row(goal: Goal, found: Mapping[str, Any] | None) -> Row:
     asked = goal.hold(goal.row, 0.0, goal.unit, goal.limit).goal or ""
+    figure, size, how = _OF_SIZE.get(goal.row, (goal.row, None, RUN))
     if found is None:
-        return missing(goal.row, RUN, asked)
-    figure, size = _OF_SIZE.get(goal.row, (goal.row, None))
+        return missing(goal.row, how, asked)
     if size and {world["made"] for world in found["worlds"]} != {size}:
-        return missing(goal.row, f"the stored benchmark is not of worlds of {size:,} reports: {RUN}", asked)
+        return missing(goal.row, f"the stored benchmark is not of worlds of {size:,} reports: {how}", asked)
     told = found["figures"].get(figure)
     if told is None:
         return missing(goal.row, f"the stored benchmark has no such figure: {RUN} with all policies", asked)

@@ -21,7 +21,7 @@ _REPORTS = (
 )  # fmt: skip
 _LEARNING = (
     "env_steps", "env_steps_obs", "env_growth", "many_filters", "episodes_to_playbook", "episodes_to_tabular",
-    "sb3_steps", "sb3_time", "floor_share", "env_gpu", "scale", "oracle_share_1k", "selective_share",
+    "sb3_steps", "sb3_time", "floor_share", "env_gpu", "scale", "oracle_share_1k", "oracle_share_10k", "selective_share",
     "playbook_gain", "lookups_ratio", "calibration", "stop_regret",
 )  # fmt: skip
 
@@ -111,7 +111,7 @@ def reports(
 @click.option(
     "--study",
     type=click.Path(path_type=Path),
-    help="Folder of the study benchmark; default: where it is made.",
+    help="Folder of the study benchmark; default: where it is made, in worlds of 1,000 and of 10,000 reports.",
 )
 @click.option(
     "--worlds",
@@ -146,10 +146,10 @@ def learning(
     `threatwalk evaluate --benchmark study` stored.
     """
     from threatwalk.bench.learning import rows
-    from threatwalk.cli.benchmark import STUDY, folder_of
+    from threatwalk.cli.benchmark import study_of
     from threatwalk.stages.benchmark import TABLE
 
-    stored, home = (study or folder_of(STUDY)) / TABLE, Settings.from_env().home / "bench"
+    home = Settings.from_env().home / "bench"
     shown = rows(
         figures or _LEARNING,
         params,
@@ -158,7 +158,7 @@ def learning(
         seconds=seconds,
         sizes=sizes,
         picture=picture or home / "scale.png",
-        study=stored,
+        study=lambda size: (study or study_of(size)) / TABLE,
         peers=peers or home / "sb3",
         say=_say,
     )
@@ -185,11 +185,12 @@ def all_(figures: tuple[str, ...], again: bool, out: Path | None, as_json: bool)
     take half an hour; rates want two cores for themselves, and progress on stderr tells the load.
     """
     from threatwalk.bench.kept import by_command, kept
-    from threatwalk.cli.benchmark import STUDY, folder_of
+    from threatwalk.bench.skill import LARGE, SIZE
+    from threatwalk.cli.benchmark import study_of
     from threatwalk.stages.benchmark import TABLE
 
-    table = folder_of(STUDY) / TABLE
-    learned = table.read_text("utf-8") if table.exists() else ""
+    tables = [study_of(size) / TABLE for size in (SIZE, LARGE)]
+    learned = [table.read_text("utf-8") if table.exists() else "" for table in tables]
     home = Settings.from_env().home / "bench"
     peers = [str((home / name).exists()) for name in ("bin", "sb3")]  # what scripts/peers makes
     for group, every in (("sources", _SOURCES), ("reports", _REPORTS), ("learning", _LEARNING)):
@@ -198,7 +199,7 @@ def all_(figures: tuple[str, ...], again: bool, out: Path | None, as_json: bool)
             group,
             wanted,
             by_command,
-            changes=[repr(load(params_file(), values())), *peers, learned if group == "learning" else ""],
+            changes=[repr(load(params_file(), values())), *peers, *(learned if group == "learning" else ())],
             folder=out or home / "rows",
             again=again or bool(figures),
             say=_say,

@@ -12,6 +12,7 @@ from threatwalk.settings import Settings
 from threatwalk.stages import ablations, benchmark
 
 STUDY, TRAILS = "study", "trails"
+REPORTS = 1000  # of each world of the study
 _SEEDS = 5
 
 Say = Callable[[str], None]
@@ -20,6 +21,11 @@ Say = Callable[[str], None]
 def folder_of(name: str) -> Path:
     """Where a benchmark's table and everything that led to it lies by default."""
     return Settings.from_env().home / "benchmark" / name
+
+
+def study_of(reports: int) -> Path:
+    """That of the study in worlds of so many reports: other sizes lie beside the usual one."""
+    return folder_of(STUDY if reports == REPORTS else f"{STUDY}-{reports}")
 
 
 def results_of(
@@ -40,7 +46,7 @@ def results_of(
     """
     match name:
         case "study":
-            out = out or folder_of(STUDY)
+            out = out or study_of(reports)
             return _run(params, STUDY, _study(seeds or _SEEDS, reports, out, say), out, "", ablate, say)
         case "trails":
             return _trails(params, seeds or 1, corpus, out or folder_of(TRAILS), ablate, say)

@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "contract.compare": False,  # another seed or size is another internet, no later state of the same
     "record.questions": 20000,
     "train.selective.episodes": 6000,  # two hundred reports are soon learned
+    "train.threatwalk.episodes": 60000,
 }
 TIMEOUTS_S = {"collect": 120, "record": 400, "retrain": 600, "promote": 240, "analyze": 300}
 

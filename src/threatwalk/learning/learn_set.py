@@ -58,7 +58,13 @@ def prepared(
     # ranks share walks and minibatches, so that together they take the steps that one would
     size, minibatch = (max(1, n // params.train.devices) for n in (how.environments, how.minibatch))
     module = SetQ(
-        net, lr=how.lr, episodes=how.episodes, passes=how.passes, minibatch=minibatch, replay=how.replay
+        net,
+        lr=how.lr,
+        episodes=how.episodes,
+        passes=how.passes,
+        minibatch=minibatch,
+        replay=how.replay,
+        unread=how.unread,
     )
     walks = rollouts(
         BatchEnv(data, size, walk=params.walk, reward=params.reward, cut=True),

@@ -26,25 +26,33 @@ from threatwalk.learning.setnet import Bags, SetNet
 
 _AVERAGED = 50  # lessons: the network that is kept is the mean over about the last so many, or a fifth of all
 _DECAY = 0.01
-_UNREAD = 0.1  # the share of words that is left out at random of a state, so that none is indispensable ...
-_THINNED = 64  # ... in so many ways for each lesson
+_THINNED = 64  # ways for each lesson to leave words out
 
 
 class SetQ(lightning.Practised):
     """Squared errors of gain and future; one training step is one rollout with all its updates."""
 
     def __init__(
-        self, net: SetNet, *, lr: float, episodes: int, passes: int, minibatch: int, replay: int
+        self,
+        net: SetNet,
+        *,
+        lr: float,
+        episodes: int,
+        passes: int,
+        minibatch: int,
+        replay: int,
+        unread: float,
     ) -> None:
         """`passes`: how often each lesson is learned from; `minibatch`: of so many of its steps at once;
-        `replay`: how many lessons before it are learned from again, each as often.
+        `replay`: how many lessons before it are learned from again, each as often; `unread`: the share of its words
+        that is left out of a state at random, so that none is indispensable.
         """
         super().__init__(episodes)
         self.net = net
         self._average = copy.deepcopy(net).requires_grad_(requires_grad=False)
         self._weights = list(net.parameters())
         self._lr = lr
-        self._passes, self._minibatch = passes, minibatch
+        self._passes, self._minibatch, self._unread = passes, minibatch, unread
         self._recent = deque[Lesson](maxlen=1 + replay)
 
     def coefficients(self, seen: Observation) -> tuple[Floats, Floats]:
@@ -71,7 +79,7 @@ class SetQ(lightning.Practised):
         for group in optimizer.param_groups:
             group["lr"] = self._lr * (1 - 0.95 * self.progress)
         self._recent.append(lesson)
-        read = (torch.rand(_THINNED, lesson.words) > _UNREAD).numpy()
+        read = (torch.rand(_THINNED, lesson.words) > self._unread).numpy()
         for one, part in self._minibatches():
             optimizer.zero_grad()
             lightning.backward(self, self.loss(one, part, read), self._weights)
@@ -97,7 +105,7 @@ class SetQ(lightning.Practised):
         The tried mapping counts twice: what looks best has to be right, or the argmax finds what is not.
         """
         bags = Bags.of(lesson.pools, part.numpy(), read, self.device)
-        bags = bags._replace(shares=bags.shares / (1 - _UNREAD))
+        bags = bags._replace(shares=bags.shares / (1 - self._unread))
         tried, gain, known = lesson.tried[part], lesson.gain[part], lesson.known[part]
         errors = []
         for now, then in self.net.each(bags, lesson.counts[part]):

@@ -93,6 +93,26 @@ def test_the_same_seed_learns_the_same(toys):
         assert np.array_equal(a.numpy(), b.numpy())
 
 
+@pytest.mark.parametrize("unread", [0.0, 0.4])
+def test_a_state_is_learned_from_without_so_many_of_its_words(toys, monkeypatch, unread):
+    from threatwalk.learning.learn_set import learn
+    from threatwalk.learning.setq import SetQ
+
+    data, how = toys.looks(), replace(toys.params.train.threatwalk, episodes=100, unread=unread)
+    p = replace(toys.params, train=replace(toys.params.train, threatwalk=how))
+    exam = Exam(data, "valid", walk=p.walk, reward=p.reward, most=20, seed=0)
+    loss, left_out = SetQ.loss, []
+
+    def watched(module, lesson, part, read):
+        left_out.append(1 - read.mean())
+        return loss(module, lesson, part, read)
+
+    monkeypatch.setattr(SetQ, "loss", watched)
+    learn(data, p, exam=exam, curve=Curve("x"), say=lambda _: None)
+
+    assert np.mean(left_out) == pytest.approx(unread, abs=0.03)
+
+
 def test_it_learns_with_mappings_in_turn_and_with_more_filters_than_are_enumerated(toys):
     from threatwalk.learning.learn_set import learn
 
