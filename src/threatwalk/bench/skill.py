@@ -12,7 +12,7 @@ from threatwalk.errors import DataError
 RUN = "run threatwalk evaluate --benchmark study"
 SIZE, LARGE = 1000, 10_000  # reports of the study's worlds, and of larger ones
 RUN_LARGE = (
-    """run THREATWALK_SET='{"profile": "large", "train.policies": ["threatwalk"]}' """
+    """run THREATWALK_SET='{"profile": "large", "train.policies": ["threatwalk"], "evaluate.trailheads": 1}' """
     f"threatwalk evaluate --benchmark study --reports {LARGE}"
 )
 

@@ -11,12 +11,14 @@ import click
 @click.option("--out", type=click.Path(path_type=Path), default=Path("data/world"), show_default=True)
 def world(seed: int, reports: int, out: Path) -> None:
     """Write a made-up internet as a corpus: reports, and the answers of all eleven sources."""
+    from threatwalk.desk.shown import counted
     from threatwalk.emulator.corpus import write
     from threatwalk.emulator.world import make_world
 
     written = write(make_world(seed, reports), out)
     click.echo(
-        f"{written.reports} reports, {written.samples} samples, {written.rows} rows of answers in {out}"
+        f"{counted(written.reports, 'report')}, {counted(written.samples, 'sample')}, "
+        f"{counted(written.rows, 'row')} of answers in {out}"
     )
 
 

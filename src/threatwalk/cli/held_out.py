@@ -7,6 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from threatwalk.desk.shown import counted
+
 Row = Mapping[str, Any]
 
 
@@ -23,7 +25,8 @@ def show(found: Mapping[str, Any], console: Console, title: str = "") -> None:
         return
     audit = next(iter(found["held_out"].values()))["audit"]
     console.print(
-        f"{found['walks']} walks over {found['reports']} held-out reports in {found['groups']} groups, "
+        f"{counted(found['walks'], 'walk')} over {counted(found['reports'], 'held-out report')} "
+        f"in {counted(found['groups'], 'group')}, "
         f"leak audit {'on' if audit else 'off'}\n"
     )
     rows = [row for row in found["rows"] if row["audit"] == audit]

@@ -45,7 +45,7 @@ class Lesson:
     """n steps, as tensors.
 
     pools, of so many words, and counts (n, C): the states. gain (n, M): what each of M mappings would
-    earn there, known (n, M) is 1 where that is certain, else 0; terms (M, width), weight (M,): the coefficients that
+    earn there, known (n, M): whether that is certain; terms (M, width), weight (M,): the coefficients that
     these mappings sum, and how much each counts. tried (n, width): the coefficients of the mapping
     that was tried, earned (n,): its gain, future (n,): gamma V(s') of where it led. `episodes`: walks
     that ended in it.
@@ -178,7 +178,7 @@ class Rollouts:
             words=len(self._vocabulary),
             counts=torch.from_numpy(np.concatenate([m.seen.counts for m in past])),
             gain=torch.from_numpy(np.concatenate([m.gain for m in past])),
-            known=torch.from_numpy(np.concatenate([m.known for m in past]).astype(np.float32)),
+            known=torch.from_numpy(np.concatenate([m.known for m in past])),
             terms=torch.from_numpy(factored.terms(actions, filters)),
             weight=torch.from_numpy(size_weights(actions, filters)),
             tried=torch.from_numpy(factored.terms(tried, filters)),

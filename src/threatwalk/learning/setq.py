@@ -18,7 +18,7 @@ import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 
-from threatwalk.learning import lightning
+from threatwalk.learning import errors, lightning
 from threatwalk.learning.dataset import Bools
 from threatwalk.learning.observe import Observation
 from threatwalk.learning.rollouts import Floats, Lesson
@@ -100,20 +100,11 @@ class SetQ(lightning.Practised):
         return [parts[at] for at in torch.randperm(len(parts)).tolist()]
 
     def loss(self, lesson: Lesson, part: Tensor, read: Bools) -> Tensor:
-        """Errors of what many mappings gain, weighted to small mappings, and of the tried one's gain and future.
-
-        The tried mapping counts twice: what looks best has to be right, or the argmax finds what is not.
-        """
+        """Squared errors of what many mappings gain, weighted to small ones, and of the tried one's gain and future."""
         bags = Bags.of(lesson.pools, part.numpy(), read, self.device)
         bags = bags._replace(shares=bags.shares / (1 - self._unread))
-        tried, gain, known = lesson.tried[part], lesson.gain[part], lesson.known[part]
-        errors = []
-        for now, then in self.net.each(bags, lesson.counts[part]):
-            every_gain = (now @ lesson.terms.T - gain).square() * known
-            tried_gain = ((now * tried).sum(dim=1) - lesson.earned[part]).square()
-            future = ((then * tried).sum(dim=1) - lesson.future[part]).square()
-            errors.append((every_gain @ lesson.weight + tried_gain + future).mean())
-        return torch.stack(errors).mean()
+        said = self.net.each(bags, lesson.counts[part])
+        return torch.stack([errors.squared(now, then, lesson, part) for now, then in said]).mean()
 
     @torch.no_grad()
     def _keep_average(self) -> None:
