@@ -8,9 +8,10 @@ from typing import Any
 
 from threatwalk.bench.row import Row, at_least, at_most, missing
 from threatwalk.errors import DataError
+from threatwalk.stages.benchmark import REPORTS
 
 RUN = "run threatwalk evaluate --benchmark study"
-SIZE, LARGE = 1000, 10_000  # reports of the study's worlds, and of larger ones
+SIZE, LARGE = REPORTS, 10_000  # reports of the study's worlds, and of larger ones
 RUN_LARGE = (
     """run THREATWALK_SET='{"profile": "large", "train.policies": ["threatwalk"], "evaluate.trailheads": 1}' """
     f"threatwalk evaluate --benchmark study --reports {LARGE}"

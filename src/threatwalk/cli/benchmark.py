@@ -12,7 +12,6 @@ from threatwalk.settings import Settings
 from threatwalk.stages import ablations, benchmark
 
 STUDY, TRAILS = "study", "trails"
-REPORTS = 1000  # of each world of the study
 _SEEDS = 5
 
 Say = Callable[[str], None]
@@ -25,7 +24,7 @@ def folder_of(name: str) -> Path:
 
 def study_of(reports: int) -> Path:
     """That of the study in worlds of so many reports: other sizes lie beside the usual one."""
-    return folder_of(STUDY if reports == REPORTS else f"{STUDY}-{reports}")
+    return folder_of(STUDY if reports == benchmark.REPORTS else f"{STUDY}-{reports}")
 
 
 def results_of(

@@ -35,6 +35,7 @@ from threatwalk.reports.many import cores
 from threatwalk.stages import benchmark_plots, evaluate, ingest, split, train
 from threatwalk.stages import compile as compile_stage
 
+REPORTS = 1000  # of each made-up world, if nothing else is said
 TABLE = "benchmark.json"  # in the benchmark's folder
 COMPILED, WALKS = "compiled", "walks.parquet"  # in that of a seed
 _CALIBRATION, _BUDGETS, _LEARNING = "calibration.png", "budgets.png", "learning.png"
