@@ -1,18 +1,46 @@
-"""params.yaml as strict frozen dataclasses: an unknown, missing or mistyped value is an error now."""
+"""params.yaml as strict frozen dataclasses: what is unknown, missing, mistyped or out of range is an error now."""
 
 import copy
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 
 from threatwalk.errors import ParamsError
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The numbers from `low` to `high`, `but` for one of the two."""
+
+    low: float
+    high: float = math.inf
+    but: float | None = None
+
+    def __contains__(self, number: float) -> bool:
+        return self.low <= number <= self.high and number != self.but
+
+    def __str__(self) -> str:
+        lowest = f"above {self.low:g}" if self.but == self.low else f"at least {self.low:g}"
+        if self.high == math.inf:
+            return lowest
+        return f"{lowest} and {'below' if self.but == self.high else 'at most'} {self.high:g}"
+
+
+Number = Annotated[int, Within(0)]
+Count = Annotated[int, Within(1)]
+Width = Annotated[int, Within(2)]  # of a layer that is split in two
+Amount = Annotated[float, Within(0)]
+Rate = Annotated[float, Within(0, but=0)]
+Share = Annotated[float, Within(0, 1)]
+Part = Annotated[float, Within(0, 1, but=1)]  # of which something has to be left
 
 
 class Pay(StrEnum):
@@ -52,42 +80,42 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    seed: int
-    reports: int
+    seed: Number
+    reports: Count
 
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    min_samples: int
-    max_samples: int
+    min_samples: Count
+    max_samples: Count
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     by: SplitBy
-    test: float
-    valid: float
-    near_share: float
-    near_samples: int
+    test: Part
+    valid: Part
+    near_share: Share
+    near_samples: Count
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     check: str
-    up_to: float
+    up_to: Share
     who: str
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    reports: int
-    rejected: float
-    lost: float
-    kinds: float
-    hubs: float
-    suspect: float
-    flood: float
+    reports: Number
+    rejected: Share
+    lost: Share
+    kinds: Share
+    hubs: Share
+    suspect: Share
+    flood: Share
     compare: bool
     accept: tuple[Acceptance, ...]
 
@@ -95,7 +123,7 @@ class Contract:
 @dataclass(frozen=True, slots=True)
 class Compile:
     implied: bool
-    hub_noise: int
+    hub_noise: Number
     merge_hosts: bool
     audit: bool
 
@@ -103,78 +131,78 @@ class Compile:
 @dataclass(frozen=True, slots=True)
 class Reward:
     pay: Pay
-    excess_weight: float
-    end_at: float
+    excess_weight: Amount
+    end_at: Amount
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    steps: int
+    steps: Count
     combine: Combine
 
 
 @dataclass(frozen=True, slots=True)
 class SetQ:
-    episodes: int
-    environments: int
-    length: int
-    passes: int
-    minibatch: int
-    replay: int
-    lr: float
-    gamma: float
-    words: int
-    width: int
+    episodes: Count
+    environments: Count
+    length: Count
+    passes: Count
+    minibatch: Count
+    replay: Number
+    lr: Rate
+    gamma: Share
+    words: Count
+    width: Width
     pairs: bool
-    members: int
-    doubt: float
-    unread: float
-    exploration: float
+    members: Count
+    doubt: Amount
+    unread: Part
+    exploration: Share
 
 
 @dataclass(frozen=True, slots=True)
 class Selective:
-    episodes: int
-    environments: int
-    passes: int
-    replay: int
-    lr: float
-    gamma: float
-    words: int
-    embedding: int
-    width: int
-    dropout: float
-    members: int
-    keep: float
+    episodes: Count
+    environments: Count
+    passes: Count
+    replay: Number
+    lr: Rate
+    gamma: Share
+    words: Count
+    embedding: Count
+    width: Width
+    dropout: Part
+    members: Count
+    keep: Share
     price: float
-    rounds: int
+    rounds: Count
 
 
 @dataclass(frozen=True, slots=True)
 class PaperDqn:
-    episodes: int
-    obs_chars: int
-    width: int
-    lr: float
-    gamma: float
-    epsilon_start: float
-    epsilon_end: float
-    epsilon_share: float
-    batch: int
-    replay: int
-    sync_steps: int
+    episodes: Count
+    obs_chars: Count
+    width: Count
+    lr: Rate
+    gamma: Share
+    epsilon_start: Share
+    epsilon_end: Share
+    epsilon_share: Share
+    batch: Count
+    replay: Count
+    sync_steps: Count
     pay: Pay
-    end_at: float
+    end_at: Amount
 
 
 @dataclass(frozen=True, slots=True)
 class TabularQ:
-    episodes: int
-    gamma: float
-    alpha: float
-    epsilon: float
+    episodes: Count
+    gamma: Share
+    alpha: Share
+    epsilon: Share
     pay: Pay
-    end_at: float
+    end_at: Amount
 
 
 class Precision(StrEnum):
@@ -187,9 +215,9 @@ class Precision(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Train:
     policies: tuple[str, ...]
-    reports: int
-    patience: int
-    devices: int
+    reports: Number
+    patience: Number
+    devices: Count
     strategy: str
     precision: Precision
     threatwalk: SetQ
@@ -200,10 +228,10 @@ class Train:
 
 @dataclass(frozen=True, slots=True)
 class Evaluate:
-    trailheads: int
-    budgets: tuple[int, ...]
-    beam: int
-    bootstrap: int
+    trailheads: Count
+    budgets: tuple[Count, ...]
+    beam: Count
+    bootstrap: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,23 +242,23 @@ class Gate:
     warning_lists: tuple[str, ...]
     exact_lists: tuple[str, ...]
     known_good: tuple[str, ...]
-    fresh_days: float
-    timeout_s: float
-    max_bytes: int
-    max_pivots: int
-    breaker_failures: int
-    breaker_wait_s: float
-    in_flight: int
-    reserve: dict[str, float]
+    fresh_days: Amount
+    timeout_s: Rate
+    max_bytes: Count
+    max_pivots: Count
+    breaker_failures: Count
+    breaker_wait_s: Amount
+    in_flight: Count
+    reserve: dict[str, Share]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     pap: str
-    hops: int
-    questions: int
-    follow: int
-    in_flight: int
+    hops: Number
+    questions: Number
+    follow: Number
+    in_flight: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,26 +266,26 @@ class Promote:
     approval: Approval
     gain: float
     margin: float
-    shadow: int
-    shadow_s: float
+    shadow: Number
+    shadow_s: Amount
 
 
 @dataclass(frozen=True, slots=True)
 class Analyze:
-    lookups: int
-    night_lookups: int
-    indicator_s: float
-    night_s: float
-    lease_s: int
-    batch: int
-    shards: int
+    lookups: Count
+    night_lookups: Number
+    indicator_s: Amount
+    night_s: Amount
+    lease_s: Count
+    batch: Count
+    shards: Count
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
     """Everything that changes an experiment. Field names are those of params.yaml."""
 
-    seed: int
+    seed: Number
     filters: tuple[str, ...]
     feeds: tuple[Feed, ...]
     corpus: str
@@ -284,7 +312,7 @@ def load(path: Path, values: Mapping[str, Any] | None = None) -> Params:
     """The parameters of a file, with dotted `values` in place of its own.
 
     Raises:
-        ParamsError: the file cannot be read, or a value is unknown, missing or of a wrong type.
+        ParamsError: the file cannot be read, or a value is unknown, missing, of a wrong type or out of range.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -336,7 +364,7 @@ def changed(params: Params, values: Mapping[str, Any]) -> Params:
     """The same parameters but for these dotted ones.
 
     Raises:
-        ParamsError: a dotted name is no parameter, or its value of a wrong type.
+        ParamsError: a dotted name is no parameter, or its value of a wrong type or out of range.
     """
     plain = json.loads(json.dumps(asdict(params)))  # lists for tuples, text for enums: as YAML gives them
     return parse(Params, override(plain, values), "params.yaml")
@@ -353,6 +381,12 @@ def _parse(kind: Any, raw: Any, where: str) -> Any:
     if is_dataclass(kind):
         return _record(kind, raw, where)
     origin = get_origin(kind)
+    if origin is Annotated:
+        plain, within = get_args(kind)
+        number = _parse(plain, raw, where)
+        if number not in within:
+            raise ParamsError(f"{where} should be {within}, not {raw!r}")
+        return number
     if origin is tuple:
         if not isinstance(raw, list):
             raise ParamsError(f"{where} should be a list, not {raw!r}")
@@ -367,7 +401,9 @@ def _parse(kind: Any, raw: Any, where: str) -> Any:
         if raw not in list(kind):
             raise ParamsError(f"{where} should be one of {', '.join(kind)}, not {raw!r}")
         return kind(raw)
-    if kind is float and type(raw) is int:
+    if kind is float and type(raw) in {int, float}:
+        if not math.isfinite(raw):
+            raise ParamsError(f"{where} should be a finite number, not {raw!r}")
         return float(raw)
     if type(raw) is not kind:
         raise ParamsError(f"{where} should be of type {kind.__name__}, not {raw!r}")
@@ -377,7 +413,7 @@ def _parse(kind: Any, raw: Any, where: str) -> Any:
 def _record(kind: Any, raw: Any, where: str) -> Any:
     if not isinstance(raw, dict):
         raise ParamsError(f"{where} should be a table, not {raw!r}")
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     names = [field.name for field in fields(kind)]
     for name in raw:
         if name not in names:

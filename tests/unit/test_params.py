@@ -46,8 +46,18 @@ def test_a_missing_parameter_is_named(raw: dict) -> None:
         ("reward.pay", "both", "params.reward.pay should be one of level, gain"),
         ("filters", "dns", "params.filters should be a list"),
         ("evaluate.budgets", [5, "x"], r"params.evaluate.budgets\[1\] should be of type int"),
+        ("evaluate.budgets", [5, 0], r"params.evaluate.budgets\[1\] should be at least 1, not 0"),
+        ("train.threatwalk.lr", 0, "params.train.threatwalk.lr should be above 0, not 0"),
+        (
+            "train.threatwalk.unread",
+            1,
+            "params.train.threatwalk.unread should be at least 0 and below 1, not 1",
+        ),
+        ("gate.reserve", {"ask": 1.5}, "params.gate.reserve.ask should be at least 0 and at most 1, not 1.5"),
+        ("promote.margin", float("nan"), "params.promote.margin should be a finite number, not nan"),
+        ("analyze.night_s", float("inf"), "params.analyze.night_s should be a finite number, not inf"),
     ],
-    ids=lambda value: str(value)[:20],
+    ids=lambda value: str(value)[:24],
 )
 def test_a_wrong_value_is_named(raw: dict, dotted: str, value: object, said: str) -> None:
     with pytest.raises(ParamsError, match=said):
