@@ -73,7 +73,7 @@ def learning(curves: Mapping[str, Band], held_out: Mapping[str, Mapping[str, Any
     axes.set_xlabel("share of the episodes; band: standard deviation over seeds")
     axes.set_ylabel("reward on validation reports")
     axes.grid(alpha=0.2)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")  # curves may be anywhere within
     save(figure, path)
 
 
