@@ -213,11 +213,13 @@ def backward(module: pl.LightningModule, loss: Tensor, weights: Iterable[torch.n
     with strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext():
         module.manual_backward(loss)
     if trainer.world_size > 1:
-        for parameter in weights:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            torch.distributed.all_reduce(parameter.grad, op=torch.distributed.ReduceOp.SUM)
-            parameter.grad /= trainer.world_size
+        weights = list(weights)
+        slopes = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
+        together = torch.cat([slope.flatten() for slope in slopes])  # every message takes its time
+        torch.distributed.all_reduce(together, op=torch.distributed.ReduceOp.SUM)
+        together /= trainer.world_size
+        for one, mean in zip(weights, torch.split(together, [one.numel() for one in weights]), strict=True):
+            one.grad = mean.view_as(one)
 
 
 def over_ranks(trainer: pl.Trainer, count: int, device: torch.device) -> int:
