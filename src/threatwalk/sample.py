@@ -7,14 +7,12 @@ has a fast way for text that is canonical already, and a slow one that refangs a
 import ipaddress
 import re
 import socket
-import unicodedata
-from bisect import bisect
 from collections.abc import Callable
 from enum import StrEnum
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import NamedTuple
 
-import idna
+from ada_url import idna_to_ascii
 
 from threatwalk.errors import SampleError
 
@@ -89,14 +87,8 @@ _FANGED_COLON = re.compile(r"[\[({]:[\])}]")
 _FANGED_AT = re.compile(r"[\[({]\s?(?:@|at)\s?[\])}]", re.IGNORECASE)
 _FANGED_TAIL = re.compile(r"[\[({](?:(\.|:|/)|dot)[\])}]", re.IGNORECASE)
 _MAPPED = bytes(10) + b"\xff\xff"  # an IPv4 address inside IPv6
-_LONGEST_IDN = 59  # characters of a label beside `xn--`
-# Hebrew, Arabic and the other scripts that are written from right to left.
-_may_be_right_to_left = re.compile(
-    "[\u0590-\u08ff\u200f\ufb1d-\ufdff\ufe70-\ufeff\U00010800-\U00010fff\U0001e800-\U0001efff]"
-).search
 _begins_tail = re.compile(r"[/?#]").search
 _is_blank = re.compile(r"\s").search
-_DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _PORT = re.compile(r":([0-9]{1,5})\Z")
 
 
@@ -110,6 +102,8 @@ def refang(raw: str) -> str:
     if scheme:
         rest = text[scheme.end() :]
         plain = _plain_scheme(scheme[1])
+        if not _holds_fangs(rest):
+            return f"{plain}://{rest}"
         cut = host_end(rest)
         tail = _FANGED_TAIL.sub(lambda fang: fang[1] or ".", rest[cut:])
         return f"{plain}://{_refang_host(rest[:cut])}{tail}"
@@ -142,16 +136,10 @@ def _suffix_rules() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     from tldextract import TLDExtract  # noqa: PLC0415 - takes 0.2 s, and many commands meet no name
 
     rules = TLDExtract(suffix_list_urls=(), cache_dir=None, include_psl_private_domains=False).tlds
-    ascii_rules = {_ascii(rule) for rule in rules}
+    ascii_rules = {idna_to_ascii(rule).decode() for rule in rules}
     wild = frozenset(rule[2:] for rule in ascii_rules if rule.startswith("*."))
     exceptions = frozenset(rule[1:] for rule in ascii_rules if rule.startswith("!"))
     return frozenset(rule for rule in ascii_rules if rule[0] not in "*!"), wild, exceptions
-
-
-def _ascii(rule: str) -> str:
-    if rule.isascii():
-        return rule
-    return ".".join(label if label.isascii() else idna.encode(label).decode() for label in rule.split("."))
 
 
 @cache
@@ -258,74 +246,13 @@ def _name(raw: str) -> str:
 
 
 def _mended(refanged: str, raw: str) -> str:
+    """A name as DNS carries it, made as browsers make it (UTS 46), emoji too."""
     value = refanged.rstrip(".").lower()
     if not value.isascii() and len(value) <= 253:
-        value = _punycode(value)
+        value = idna_to_ascii(value).decode()  # "" where there is none
     if len(value) > 253 or not _is_name(value):
         raise _wrong(raw, "host name")
     return value
-
-
-def _punycode(name: str) -> str:
-    """A name as DNS carries it: mapped as UTS 46 says and taken as browsers take it, emoji too.
-
-    The rules of IDNA 2008 beyond that take ten times as long and refuse names that resolve.
-    """
-    try:
-        labels = unicodedata.normalize("NFC", "".join(map(_mapped, name))).split(".")
-        return ".".join([label if label.isascii() else _ascii_label(label) for label in labels])
-    except idna.IDNAError as err:
-        raise _wrong(name, "host name") from err
-
-
-@lru_cache(maxsize=16_384)
-def _mapped(char: str) -> str:
-    return idna.uts46_remap(char, std3_rules=False)
-
-
-def _ascii_label(label: str) -> str:
-    if len(label) > _LONGEST_IDN or label.startswith("xn--") or unicodedata.category(label[0])[0] == "M":
-        raise idna.IDNAError("too long, or begins as no label does")
-    if _may_be_right_to_left(label):
-        idna.check_bidi(label)
-    return f"xn--{_bootstring(label)}"
-
-
-def _bootstring(label: str) -> str:
-    """A label as RFC 3492 encodes it, in time that grows with its length; that of the library's codec grows
-    with the square.
-    """
-    made, places, others = "", [], []  # places: of the characters that a decoder has by then, in their order
-    for at, c in enumerate(label):
-        if c < "\x80":
-            made += c
-            places.append(at)
-        else:
-            others.append((c, at))
-    if made:
-        made += "-"
-    done, last, since, damp, edge = len(places), 128, 0, 700, -36  # edge: of the first digit, 36 - bias
-    others.sort()
-    for c, place in others:
-        code, at = ord(c), bisect(places, place)
-        places.insert(at, place)
-        done += 1
-        rest = (code - last) * done + at - since
-        last, since = code, at + 1
-        delta, damp = rest // damp, 2
-        while rest >= (least := 1 if edge < 1 else edge if edge < 26 else 26):  # noqa: FURB136 - min() takes longer
-            rest -= least
-            made += _DIGITS[least + rest % (36 - least)]
-            rest //= 36 - least
-            edge += 36
-        made += _DIGITS[rest]
-        delta += delta // done
-        edge = 36
-        while delta > 455:
-            delta //= 35
-            edge -= 36
-        edge -= 36 * delta // (delta + 38)
-    return made
 
 
 def _named(raw: str) -> Sample:
@@ -390,6 +317,8 @@ def sample(kind: Kind, raw: str) -> Sample:
     if len(raw) > LONGEST or _controls(raw.strip()):
         raise SampleError(f"{raw[:80]!r} is too long or holds control characters")
     match kind:
+        case Kind.URL:
+            return Sample(kind, _url(raw))
         case Kind.MD5 | Kind.SHA1 | Kind.SHA256:
             return Sample(kind, _hash(kind, raw))
         case Kind.IPV4 | Kind.IPV6:
@@ -399,8 +328,6 @@ def sample(kind: Kind, raw: str) -> Sample:
             return found
         case Kind.DOMAIN | Kind.HOSTNAME:
             return _named(raw)
-        case Kind.URL:
-            return Sample(kind, _url(raw))
         case Kind.FILENAME:
             return Sample(kind, _file_name(raw))
 

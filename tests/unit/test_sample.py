@@ -199,6 +199,7 @@ def test_any_text_is_a_stable_sample_or_refused(text: str, kind: Kind) -> None:
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_hostile_text_is_refused_in_a_millisecond_per_kilobyte(kind: Kind, piece: str) -> None:
     text = (piece * LONGEST)[: LONGEST - 1]
+    host("example.com")  # what is loaded once
     started = time.process_time()
 
     for _ in range(3):

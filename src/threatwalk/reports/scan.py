@@ -241,7 +241,7 @@ def _take_name(match: re.Match[str], hosts: dict[str, Sample | None], found: Fou
         return
     name = raw.replace(DOT, ".").strip("-_")
     ending = name.rpartition(".")[2]
-    if _NUMERIC.match(name):
+    if ending.isdigit() and _NUMERIC.match(name):
         if _PRIVATE.match(name):
             return
     elif not _may_end_name(ending) or (not defanged and (raw[0] == "_" or _is_word(ending))):  # `__bank.com`
