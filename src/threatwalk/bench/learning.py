@@ -89,7 +89,7 @@ def _floor_share(bench: Bench) -> Iterator[Row]:
 
 
 def _sb3_steps(bench: Bench) -> Iterator[Row]:
-    yield against.sb3_steps(bench.data, bench.params, bench.seconds, bench.peers, bench.say)
+    yield from against.sb3_steps(bench.data, bench.params, bench.seconds, bench.peers, bench.say)
 
 
 def _sb3_time(bench: Bench) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from threatwalk.params import Params
 
 STEPS, STEPS_SEEN, OF_GATHER, MEMORY = 1e6, 4e5, 0.7, 5.0
 _CORES = 2
-_SIZE = 1024  # walks side by side: fewer, and waking the other core shows
+_SIZE = 2048  # walks side by side: of fewer, waking the other core is felt
 _COPIES = 100  # of the world in `env_growth`
 _DRAWN = 1 << 16  # wishes and starts that are drawn beforehand
 _BUDGETS = (3, 100)  # lookups, log-uniform: half of the walks have a budget, as in practice
@@ -122,6 +122,7 @@ def env_growth(data: Dataset, params: Params, seconds: float, say: Say) -> Itera
         large = tiled(data, _COPIES)
         walkers = Walkers(large, params, _SIZE)
         shares = []
+        gather(packed(large), *_questions(walkers.env, walkers.open()))  # compiled before it is timed
         _repeat(lambda: walkers.advance(walkers.wish(walkers.open())), seconds / _ROUNDS)
         for number in range(_ROUNDS // 3):
             walkers.cpu = 0.0
