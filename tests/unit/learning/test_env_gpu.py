@@ -1,5 +1,6 @@
 """The environment on a device against BatchEnv, which is held to plain sets; its kernels where Triton is."""
 
+import os
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from threatwalk.learning.env_gpu import has_triton
 from threatwalk.learning.observe import Lexicon, learn_vocabulary
 from threatwalk.params import Combine, Pay, Reward, Walk
 
-# of Triton's interpreter (TRITON_INTERPRET=1, without a GPU), with newer NumPy
+# of Triton's interpreter, with newer NumPy
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # tests/conftest.py
 PAY = Reward(Pay.GAIN, 0.1, 0)
 HOW = [
     pytest.param(("cpu", False), id="cpu"),
@@ -26,7 +28,10 @@ HOW = [
     pytest.param(
         ("cuda" if torch.cuda.is_available() else "cpu", True),
         id="kernels",
-        marks=pytest.mark.skipif(not has_triton(), reason="no Triton here: it comes with torch for CUDA"),
+        marks=[
+            pytest.mark.skipif(not has_triton(), reason="no Triton here: it comes with torch for CUDA"),
+            pytest.mark.skipif(not (torch.cuda.is_available() or INTERPRETED), reason="no GPU here"),
+        ],
     ),
 ]
 
