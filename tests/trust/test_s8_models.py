@@ -220,10 +220,6 @@ def test_the_registry_loads_nothing_that_runs(
     trust: Trust, case: Case, request: pytest.FixtureRequest
 ) -> None:
     """Somebody may write whatever they like into MLflow and its store, tags and digests among it."""
-    if not trust.full:
-        pytest.skip(
-            "MLflow's tables take long: in the full form; tests/integration/test_registry.py has one of each kind"
-        )
     office = Office.founded(case.folder / "office", request.getfixturevalue("empty_store"))
     office.register("run-1")
     office.promote()
