@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
-from threatwalk.desk.allowance import Allowed, allowed
-from threatwalk.desk.queue import Queue, State, Wanted
+from threatwalk.desk.allowance import Allowance, Allowed, allowed
+from threatwalk.desk.queue import Queue, State, Wanted, waiting
 from threatwalk.sample import Kind, Sample
 
 ROOT = Path(__file__).parents[2]
 WORKER = """
-import asyncio, sys
+import asyncio, random, sys, time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +39,12 @@ def world(wanted):
     return World(look_up, {})
 
 walker = Walker(AsksAll(), "version 1", FILTERS, lambda name: KINDS, world, params, lambda: datetime.now(UTC))
-queue = Queue.open(url)
+class SlowQueue(Queue):
+    def claim(self, *arguments, **named):
+        time.sleep(0.05 * random.random())  # the longer a claim is under way, the more of it others see
+        return super().claim(*arguments, **named)
+
+queue = SlowQueue.open(url)
 desk = Desk(queue, walker, results=Path(folder) / "results", author="CERT", owner=owner, run="night")
 night = asyncio.run(desk.night())
 queue.close()
@@ -57,4 +65,31 @@ def test_a_nights_lookups_hold_over_all_its_workers(database_url: str, tmp_path:
     assert set(asked) == {f"n{i}.example.com" for i in range(30)}
     assert queue.counts() == {State.DONE: 30}
     assert allowed(queue.engine) == [Allowed("night", 90, 90)]
+    queue.close()
+
+
+def test_no_moment_of_a_worker_hides_a_lookup_from_another_one(database_url: str) -> None:
+    queue = Queue.open(database_url)
+    queue.add(Wanted(Sample(Kind.HOSTNAME, f"n{i}.example.com")) for i in range(40))
+    night = Allowance(queue.engine, "night", 60, now=datetime.now(UTC), waiting=waiting)
+    working = threading.Event()
+    seen: set[int] = set()
+
+    def claims(owner: str) -> int:
+        return sum(len(queue.claim(1, owner, 600, allowance=night)) for _ in range(30))
+
+    def watches() -> None:
+        while not working.is_set():
+            seen.add(night.spare())
+
+    with ThreadPoolExecutor(3) as pool:
+        watching = pool.submit(watches)
+        taken = [pool.submit(claims, owner) for owner in ("a", "b")]
+        try:
+            assert sum(one.result(60) for one in taken) == 40
+        finally:
+            working.set()
+        watching.result(60)
+    assert seen == {20}
+    assert night.left() == 20
     queue.close()

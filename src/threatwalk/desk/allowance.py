@@ -1,9 +1,11 @@
 """A night's lookups: so many questions for all walks of one run together, counted over all its workers in our database.
 
-A lookup is counted before it is put, so a crash can waste some but never exceed.
+A lookup is counted before it is put, so a crash can waste some but never exceed. One is kept for each indicator that
+waits: how many do is read where it is counted, in one transaction, and the claim that takes an indicator out of the queue
+takes its lookup along. So no moment of any worker hides a lookup from another one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,12 +38,24 @@ class Allowed:
 
 
 class Allowance:
-    """The lookups of one run, `most` in all, which its first worker opens at `now`. Safe for use by several processes."""
+    """The lookups of one run, `most` in all, which its first worker opens at `now`. Safe for use by several processes.
 
-    def __init__(self, engine: sa.Engine, run: str, most: int, *, now: datetime) -> None:
+    `waiting` counts the indicators that nobody has begun with.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        run: str,
+        most: int,
+        *,
+        now: datetime,
+        waiting: Callable[[sa.Connection], int] = lambda _: 0,
+    ) -> None:
         """Raises StoreError, as every method does, where the database cannot be used."""
         _ensure(engine)
         self._engine = engine
+        self._waiting = waiting
         self._mine = allowances.c.run == run
         self._row = sa.select(allowances.c.most, allowances.c.used).where(self._mine)
         row = {"run": run, "began_us": (now - _EPOCH) // timedelta(microseconds=1), "most": most, "used": 0}
@@ -53,20 +67,36 @@ class Allowance:
         with database.transaction(self._engine, write=False) as connection:
             return self._left(connection.execute(self._row).one())
 
-    def take(self, some: int, *, keep: int = 0) -> int:
-        """Count up to `some` lookups, as many as leave `keep` of them; returns how many."""
+    def spare(self) -> int:
+        """What is left beyond one lookup for each indicator that waits."""
+        with database.transaction(self._engine, write=False) as connection:
+            left = self._left(connection.execute(self._row).one())
+            return max(0, left - self._waiting(connection))
+
+    def take(self, some: int) -> int:
+        """Count up to `some` lookups, as many as are to spare; returns how many."""
         if some <= 0:
             return 0
         with self._writing() as connection:
-            row = connection.execute(self._row.with_for_update()).one()  # SQLite holds the whole database
-            taken = max(0, min(some, self._left(row) - keep))
-            self._count(connection, taken)
+            left = self.held(connection)
+            taken = max(0, min(some, left - self._waiting(connection)))
+            self.count(connection, taken)
         return taken
 
     def give_back(self, some: int) -> None:
         """Of what was taken, so many were not put."""
         with self._writing() as connection:
-            self._count(connection, -some)
+            self.count(connection, -some)
+
+    def held(self, connection: sa.Connection) -> int:
+        """What is left, which nobody else changes until this transaction ends."""
+        return self._left(
+            connection.execute(self._row.with_for_update()).one()
+        )  # SQLite holds the whole database
+
+    def count(self, connection: sa.Connection, some: int) -> None:
+        """Within a transaction that held it."""
+        connection.execute(allowances.update().where(self._mine).values(used=allowances.c.used + some))
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -79,9 +109,6 @@ class Allowance:
     @staticmethod
     def _left(row: sa.Row[tuple[int, int]]) -> int:
         return max(0, int(row.most - row.used))
-
-    def _count(self, connection: sa.Connection, some: int) -> None:
-        connection.execute(allowances.update().where(self._mine).values(used=allowances.c.used + some))
 
 
 def allowed(engine: sa.Engine, *, since: datetime | None = None, run: str | None = None) -> list[Allowed]:

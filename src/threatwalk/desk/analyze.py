@@ -20,7 +20,7 @@ from threatwalk.analysis.analysis import Analysis
 from threatwalk.analysis.walk import CLOSED, Accepts, Admit, analyze
 from threatwalk.desk import result
 from threatwalk.desk.allowance import Allowance
-from threatwalk.desk.queue import DIED, Indicator, Queue, State, Wanted
+from threatwalk.desk.queue import DIED, Indicator, Queue, State, Wanted, waiting
 from threatwalk.desk.ration import Rations, Right
 from threatwalk.desk.shown import prose
 from threatwalk.errors import BusyError, StoreError
@@ -97,8 +97,8 @@ class Desk:
         self._lease_s = walker.params.analyze.lease_s
         limits, began = walker.params.analyze, walker.now()
         most = limits.night_lookups
-        allowance = Allowance(queue.engine, run, most, now=began) if most else None
-        self._rations = Rations(self._queued, lookups=limits.lookups, allowance=allowance)
+        self._allowance = Allowance(queue.engine, run, most, now=began, waiting=waiting) if most else None
+        self._rations = Rations(self._queued, lookups=limits.lookups, allowance=self._allowance)
         self._until = _after(began, limits.night_s)
         self._night = Night()
         self._short = ""  # of what the night had too little, if it had
@@ -122,8 +122,8 @@ class Desk:
             for indicator in self._tried:
                 with suppress(BusyError):
                     self._queue.fail(indicator.id, self._owner, self._night.errors[indicator.id])
-        if self._short and (waiting := self._queued()):
-            log.warning(self._short, queued=waiting)
+        if self._short and (queued := self._queued()):
+            log.warning(self._short, queued=queued)
         while self._queue.given_up:
             self._night.failed += 1
             self._night.errors[self._queue.given_up.pop()] = DIED
@@ -153,15 +153,16 @@ class Desk:
         if self._until is not None and self._walker.now() >= self._until:
             self._short = "the night's time is up"
             return False
-        with self._rations.right() as right:
-            if right is None:
+        left[0] -= 1
+        claimed = await asyncio.to_thread(
+            self._queue.claim, 1, self._owner, self._lease_s, alone=alone, allowance=self._allowance
+        )
+        if not claimed:
+            left[0] += 1
+            if self._allowance and not self._allowance.left():
                 self._short = "the night's lookups are spent"
-                return False
-            left[0] -= 1
-            claimed = await asyncio.to_thread(self._queue.claim, 1, self._owner, self._lease_s, alone=alone)
-            if not claimed:
-                left[0] += 1
-                return False
+            return False
+        with self._rations.right() as right:
             await self._one(claimed[0], right)
         return True
 

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from threatwalk.archive import database
+from threatwalk.desk.allowance import Allowance
 from threatwalk.errors import BusyError
 from threatwalk.reports.report import Pap, Tlp
 from threatwalk.sample import Kind, Sample
@@ -151,24 +152,21 @@ class Queue:
         with database.transaction(self._engine) as connection:
             return [connection.execute(self._insert(row)).scalar() for row in rows]
 
-    def claim(self, count: int, owner: str, lease_s: float, *, alone: bool = True) -> list[Indicator]:
+    def claim(
+        self,
+        count: int,
+        owner: str,
+        lease_s: float,
+        *,
+        alone: bool = True,
+        allowance: Allowance | None = None,
+    ) -> list[Indicator]:
         """Lease up to `count` indicators: the highest priority first, of it those with the fewest dead workers, then the oldest.
 
         What is held by a lease that ran out is queued again: its worker did not come back. Who does not work `alone` is given
-        nothing where a suspect is next.
+        nothing where a suspect is next. Each that is leased costs a lookup of the `allowance`, which has to have it.
         """
         now = self._clock()
-        first = (
-            sa.select(indicators.c.id, indicators.c.deaths)
-            .where(indicators.c.state == State.QUEUED.value)
-            .order_by(indicators.c.priority.desc(), indicators.c.deaths, indicators.c.id)
-            .limit(count)
-            .with_for_update(skip_locked=True)
-            .cte("first")
-        )
-        chosen: list[sa.ColumnElement[bool]] = [indicators.c.id.in_(sa.select(first.c.id))]
-        if not alone:
-            chosen.append(~sa.select(first.c.id).where(first.c.deaths >= SUSPECT).exists())
         lease = {
             "state": State.LEASED.value,
             "lease_owner": owner,
@@ -177,8 +175,13 @@ class Queue:
         }
         with database.transaction(self._engine) as connection:
             back = connection.execute(self._brought_back(now)).all()
+            if allowance:
+                count = min(count, allowance.held(connection))
+            chosen = _next(count, alone=alone)
             rows = connection.execute(indicators.update().where(*chosen).values(lease).returning(indicators))
             claimed = [indicator(row) for row in rows]
+            if allowance:
+                allowance.count(connection, len(claimed))
         self.given_up += [row.id for row in back if row.state == State.FAILED.value]
         return sorted(claimed, key=lambda one: (-one.wanted.priority, one.deaths, one.id))
 
@@ -319,6 +322,28 @@ class Queue:
 
     def _now_us(self) -> int:
         return _us(self._clock())
+
+
+def waiting(connection: sa.Connection) -> int:
+    """How many indicators nobody has begun with."""
+    query = sa.select(sa.func.count()).where(indicators.c.state == State.QUEUED.value)
+    return connection.scalar(query) or 0
+
+
+def _next(count: int, *, alone: bool) -> list[sa.ColumnElement[bool]]:
+    """The first so many of the queue; none where one is a suspect and its worker not `alone`."""
+    first = (
+        sa.select(indicators.c.id, indicators.c.deaths)
+        .where(indicators.c.state == State.QUEUED.value)
+        .order_by(indicators.c.priority.desc(), indicators.c.deaths, indicators.c.id)
+        .limit(count)
+        .with_for_update(skip_locked=True)
+        .cte("first")
+    )
+    chosen: list[sa.ColumnElement[bool]] = [indicators.c.id.in_(sa.select(first.c.id))]
+    if not alone:
+        chosen.append(~sa.select(first.c.id).where(first.c.deaths >= SUSPECT).exists())
+    return chosen
 
 
 _UNLEASED: dict[str, Any] = {"lease_owner": None, "lease_until_us": None}

@@ -83,28 +83,23 @@ class Rations:
         self._rounds: list[_Round] = []
 
     @contextmanager
-    def right(self) -> Iterator[Right | None]:
-        """A walk's right to one lookup of the night, given back where it is not used; None: there is none left.
+    def right(self) -> Iterator[Right]:
+        """A walk's right to one lookup of the night, given back where it is not used.
 
-        Who begins a walk takes it first: so no worker can ask away what another one's walk is to have.
+        The claim of its indicator took it: so no worker can ask away what another one's walk is to have.
         """
-        if self._allowance is None:
-            yield Right()
-        elif self._allowance.take(1) == 0:
-            yield None
-        else:
-            right = Right()
-            try:
-                yield right
-            finally:
-                if not right.used:
-                    self._allowance.give_back(1)
+        right = Right()
+        try:
+            yield right
+        finally:
+            if self._allowance and not right.used:
+                self._allowance.give_back(1)
 
     def spare(self, right: Right) -> float:
         """How many lookups the night has for who holds this right, less one for each indicator that nobody has begun with."""
         if self._allowance is None:
             return math.inf
-        return max(0, self._allowance.left() - self._queued()) + (not right.used)
+        return self._allowance.spare() + (not right.used)
 
     @contextmanager
     def seat(
@@ -198,7 +193,7 @@ class Rations:
         if self._allowance is None:
             return set()
         rights = len({bid.place for bid in bids if bid.first})
-        more = self._allowance.take(len(bids) - rights, keep=self._queued())
+        more = self._allowance.take(len(bids) - rights)
         return shared(bids, {NIGHT: rights + more}, {NIGHT: 0})
 
     def _without(self, source: str, bids: Sequence[Bid]) -> int:

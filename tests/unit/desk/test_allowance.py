@@ -8,24 +8,44 @@ import pytest
 
 from threatwalk.archive import database
 from threatwalk.desk.allowance import Allowance, Allowed, allowed
+from threatwalk.desk.queue import Queue, Wanted, waiting
 from threatwalk.errors import StoreError
+from threatwalk.sample import Kind, Sample
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def test_no_more_is_taken_than_is_left_beyond_what_is_kept() -> None:
     engine = database.engine("sqlite://")
-    night = Allowance(engine, "night", 10, now=NOW)
+    wait = 3
+    night = Allowance(engine, "night", 10, now=NOW, waiting=lambda _: wait)
 
-    assert [night.take(4, keep=3), night.take(4, keep=3), night.take(4, keep=3), night.take(0)] == [
-        4,
-        3,
-        0,
-        0,
-    ]
+    assert (night.spare(), [night.take(4), night.take(4), night.take(4), night.take(0)]) == (7, [4, 3, 0, 0])
     night.give_back(1)
-    assert (night.left(), night.take(9), night.left()) == (4, 4, 0)
+    assert (night.left(), night.spare()) == (4, 1)
+    wait = 0
+    assert (night.take(9), night.left()) == (4, 0)
+    wait = 3
+    assert (night.spare(), night.take(1), night.left()) == (0, 0, 0)
     engine.dispose()
+
+
+def test_a_claim_takes_a_lookup_for_whom_it_leases_and_for_nobody_else() -> None:
+    queue = Queue.open("sqlite://")
+    queue.add(Wanted(Sample(Kind.HOSTNAME, f"n{i}.example.com")) for i in range(5))
+    night = Allowance(queue.engine, "night", 7, now=NOW, waiting=waiting)
+
+    def claimed(count: int) -> tuple[int, int, int]:
+        return len(queue.claim(count, "w", 60, allowance=night)), night.left(), night.spare()
+
+    assert night.spare() == 2
+    assert [claimed(2), claimed(9), claimed(9)] == [(2, 5, 2), (3, 2, 2), (0, 2, 2)]
+    assert night.take(9) == 2
+    queue.release(1, "w")
+    assert claimed(1) == (0, 0, 0)
+    night.give_back(1)
+    assert claimed(1) == (1, 0, 0)
+    queue.close()
 
 
 def test_workers_of_one_run_share_it_and_another_run_has_its_own() -> None:
