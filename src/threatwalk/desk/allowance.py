@@ -89,10 +89,8 @@ class Allowance:
             self.count(connection, -some)
 
     def held(self, connection: sa.Connection) -> int:
-        """What is left, which nobody else changes until this transaction ends."""
-        return self._left(
-            connection.execute(self._row.with_for_update()).one()
-        )  # SQLite holds the whole database
+        """What is left, which nobody else changes until this transaction ends (on SQLite a writer holds everything)."""
+        return self._left(connection.execute(self._row.with_for_update()).one())
 
     def count(self, connection: sa.Connection, some: int) -> None:
         """Within a transaction that held it."""
